@@ -166,7 +166,7 @@ async def test_what_a_claim_gave_that_nobody_waits_for_goes_back(
     with impatient.context() as patch:
         told: list[tuple[str, bytes]] = []
 
-        async def tell(subject: str, data: bytes = b"", headers: object = None) -> None:
+        def tell(subject: str, data: bytes = b"") -> None:
             told.append((subject, data))
 
         patch.setattr(direct._link, "tell", tell)
@@ -405,7 +405,7 @@ async def test_what_a_full_server_refuses_is_told_as_that(direct: Mailbox, monke
     full.set_exception(RefusedError({"err_code": 10047, "description": "insufficient storage"}))
     full.exception()
 
-    async def nothing(*_: Any) -> None:
+    def nothing(*_: Any) -> None:
         pass
 
     async def refuse(*_: Any) -> Any:

@@ -484,7 +484,8 @@ def fake(*answers: Any) -> Link:
 
 def stored(headers: Mapping[str, str], data: bytes = b"hello") -> Any:
     """A message of the stream, as the server hands it out."""
-    return SimpleNamespace(data=data, headers={**headers, "Nats-Sequence": "7", "Nats-Stream": "pymailbox"})
+    lines = [f"{name}: {text}" for name, text in {**headers, "Nats-Sequence": "7", "Nats-Stream": "pymailbox"}.items()]
+    return SimpleNamespace(data=data, headers="\r\n".join(["NATS/1.0", *lines, "", ""]).encode())
 
 
 async def present(_: object) -> dict[UUID, Reference]:
@@ -502,7 +503,7 @@ def test_many_small_messages_are_not_kept_for_nothing(monkeypatch: pytest.Monkey
     monkeypatch.setattr(bodies, "_KEPT", 100_000)
     kept = Bodies(fake(), present)
     for seq in range(1000):
-        kept.keep(seq, b"x", None)
+        kept.keep(seq, b"x", b"")
     assert len(kept._kept) < 400
 
 

@@ -12,7 +12,6 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, Final, NamedTuple, NoReturn
 
-from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
 from nats.errors import MaxPayloadError
 
@@ -24,6 +23,7 @@ from .client import LinkClient
 from .errors import NO_STREAM, CutOffError, NoStreamError, NotSentError, NotThereError, RefusedError, TimedOutError
 from .location import Address
 from .page import check_servers, whereabouts
+from .wire import OnMessage, headers_of
 
 _logger = logging.getLogger("pymailbox")
 
@@ -71,6 +71,12 @@ class Piece(NamedTuple):
     headers: dict[str, str]
 
 
+class Answer(NamedTuple):
+    data: bytes
+    headers: bytes
+    """As they came."""
+
+
 class Link:
     """A connection, and the stream behind it."""
 
@@ -99,7 +105,7 @@ class Link:
         self._users = 0
         self._nc = _new_client()
         self._inbox = ""
-        self._asked: dict[str, tuple[set[str], asyncio.Future[Msg]]] = {}
+        self._asked: dict[str, tuple[set[str], asyncio.Future[Answer]]] = {}
         self._asks = 0
         self._closing: asyncio.Future[None] | None = None
         self._opening: asyncio.Task[None] | None = None
@@ -204,7 +210,7 @@ class Link:
             settings.check_version(str(self._nc._server_info["version"]))
             self._note_largest()
             self._inbox = self._nc.new_inbox()
-            await self._nc.subscribe(f"{self._inbox}.*", cb=self._on_answer)
+            await self._nc.listen(f"{self._inbox}.*", self._on_answer)
             await self._find_stream(create)
         except BaseException:
             with suppress(Exception):
@@ -355,7 +361,7 @@ class Link:
 
     async def ask(
         self, subject: str, data: bytes = b"", headers: dict[str, str] | None = None, seconds: float = _ANSWER_TIMEOUT
-    ) -> Msg:
+    ) -> Answer:
         """Sends a message and waits for the answer to it.
 
         Raises:
@@ -373,7 +379,7 @@ class Link:
 
     async def start(
         self, subject: str, data: bytes, headers: dict[str, str] | None, before: Sequence[Piece] = ()
-    ) -> tuple[str, asyncio.Future[Msg]]:
+    ) -> tuple[str, asyncio.Future[Answer]]:
         """Sends a message, and others ``before`` it: the answer to it, and a number by which to ``forget`` that.
 
         Raises:
@@ -384,12 +390,16 @@ class Link:
         self._check_connected()
         self._asks += 1
         number = str(self._asks)
-        answer: asyncio.Future[Msg] = self.loop.create_future()
+        answer: asyncio.Future[Answer] = self.loop.create_future()
         self._asked[number] = {subject, *(piece.subject for piece in before)}, answer
         try:
             for piece in before:
                 await self._nc.publish(piece.subject, piece.data, headers=piece.headers)
-            await self._nc.publish(subject, data, reply=f"{self._inbox}.{number}", headers=headers)
+            reply = f"{self._inbox}.{number}"
+            if headers is None:
+                self._nc.send(subject, data, reply)
+            else:
+                await self._nc.publish(subject, data, reply, headers)
         except MaxPayloadError as error:
             self.forget(number)
             raise StorageUnavailableError(
@@ -408,27 +418,26 @@ class Link:
         """No answer is waited for any more."""
         self._asked.pop(number, None)
 
-    async def tell(self, subject: str, data: bytes = b"", headers: dict[str, str] | None = None) -> None:
+    def tell(self, subject: str, data: bytes = b"") -> None:
         """Sends a message to which there is no answer; nothing while there is no connection."""
-        with suppress(NatsError, OSError, CutOffError):
-            self._check_connected()
-            await self._nc.publish(subject, data, headers=headers)
+        if self.is_connected:
+            with suppress(NatsError, OSError):
+                self._nc.send(subject, data)
 
     def _check_connected(self) -> None:
         """The client would keep what is sent meanwhile, and send it long after its caller has given up."""
         if not self.is_connected:
             raise NotSentError
 
-    async def _on_answer(self, message: Msg) -> None:
-        _, answer = self._asked.pop(message.subject.rpartition(".")[2], (None, None))
-        if answer is None or answer.done():
+    def _on_answer(self, subject: bytes, reply: bytes, data: bytes, headers: bytes) -> None:
+        asked = self._asked.pop(subject.decode().rpartition(".")[2], None)
+        if asked is None or (answer := asked[1]).done():
             return
-        headers = message.headers or {}
-        if not message.data and headers.get("Status") == "503" and SEQUENCE_HEADER not in headers:
+        if not data and (told := headers_of(headers)).get("Status") == "503" and SEQUENCE_HEADER not in told:
             answer.set_exception(NotThereError())
             answer.exception()
         else:
-            answer.set_result(message)
+            answer.set_result(Answer(data, headers))
 
     async def api(self, subject: str, body: Mapping[str, Any] | None = None, seconds: float = _ANSWER_TIMEOUT) -> Any:
         """An answer of JetStream's own.
@@ -452,8 +461,12 @@ class Link:
         sequence: int = answer["seq"]
         return sequence
 
-    async def subscribe(self, subject: str, on_message: Callable[[Msg], Awaitable[None]]) -> Any:
-        return await self._nc.subscribe(subject, cb=on_message, pending_msgs_limit=-1, pending_bytes_limit=-1)
+    async def listen(self, subject: str, on_message: OnMessage) -> int:
+        """Until ``ignore``, which takes what this gives."""
+        return await self._nc.listen(subject, on_message)
+
+    async def ignore(self, subscription: int) -> None:
+        await self._nc.ignore(subscription)
 
     def new_inbox(self) -> str:
         return f"{self._inbox}-{secrets.token_hex(8)}"

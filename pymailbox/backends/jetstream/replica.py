@@ -8,7 +8,7 @@ import secrets
 import weakref
 from base64 import b64decode
 from collections import OrderedDict, deque
-from collections.abc import Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Coroutine, Iterable, Sequence
 from datetime import datetime
 from math import inf
 from typing import Any, Final, cast
@@ -21,7 +21,7 @@ from ...contract.values import MessagePriority
 from ...core.store import Message, find
 from ..notifier import HOLDER_CHECK, Listener
 from . import codec, liveness, origin, snapshots
-from .bodies import ID_HEADER, PLAIN, PRIORITY_HEADER, Bodies, lower_case
+from .bodies import ID_HEADER, PLAIN, PRIORITY_HEADER, Bodies
 from .cleaning import Stock, publish_snapshot
 from .codec import RULES, Op, Reference, UnreadableError
 from .errors import NO_MESSAGE, RefusedError, TimedOutError
@@ -31,6 +31,7 @@ from .liveness import Vigil
 from .location import token_of
 from .snapshots import Snapshot
 from .state import DIED, RELEASED, Claimed, Effects, LogState, foreign_id
+from .wire import headers_of, lower_case
 from .writer import Call, Writer
 
 _logger = logging.getLogger("pymailbox")
@@ -415,7 +416,7 @@ class Replica:
         if not log.is_new(commit):
             return
         if kind in ("in", "x"):
-            self._keep_body(entry, None)
+            self._keep_body(entry)
         effects = Effects()
         results = log.apply(commit, entry.seq, holder, target, effects, wanted=own)
         if effects.reset:
@@ -438,10 +439,10 @@ class Replica:
             for number in liveness.overdue(log, self.writer.holders):
                 self.beat(number)
 
-    def _keep_body(self, entry: Entry, headers: Mapping[str, str] | None) -> None:
+    def _keep_body(self, entry: Entry) -> None:
         """If somebody may claim it soon: else it would be in memory for long."""
         if self._live and self.log.store.state.queued < _CLAIMED_SOON:
-            self.bodies.keep(entry.seq, entry.data, headers)
+            self.bodies.keep(entry.seq, entry.data, entry.headers)
 
     def _release_claims(self, results: list[Any]) -> None:
         """Nobody waits any more for what these claims gave."""
@@ -465,10 +466,10 @@ class Replica:
 
     def _on_foreign(self, entry: Entry, plain: bool) -> None:
         """What another program has published: an enqueue, or a dead letter."""
-        headers = lower_case(entry.headers or {})
+        headers = lower_case(headers_of(entry.headers))
         own = foreign_id(self.link.stream, entry.seq, entry.time)
         reference = Reference(entry.seq, PLAIN, 0, len(entry.data), 0)
-        self._keep_body(entry, entry.headers)
+        self._keep_body(entry)
         log = self.log
         reason = "another program wrote this into the stream, and it is no part of a mailbox"
         if plain and not entry.data.startswith(codec.MAGIC):
