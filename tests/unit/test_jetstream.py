@@ -16,8 +16,8 @@ pytest.importorskip("nats")
 
 from pymailbox import StorageCorruptError, StorageFullError, StorageUnavailableError, open_mailbox
 from pymailbox.backends.jetstream import bodies, cleaning, codec, settings, snapshots
-from pymailbox.backends.jetstream.bodies import PLAIN, Bodies
-from pymailbox.backends.jetstream.codec import Op, Reference
+from pymailbox.backends.jetstream.bodies import Bodies
+from pymailbox.backends.jetstream.codec import PLAIN, Op, Reference
 from pymailbox.backends.jetstream.errors import RefusedError
 from pymailbox.backends.jetstream.link import Link
 from pymailbox.backends.jetstream.liveness import Vigil
@@ -365,6 +365,47 @@ def test_a_state_goes_on_from_its_snapshot() -> None:
     for seq, (data, time, subject) in list(enumerate(log.entries, 1))[-2:]:
         follow(again, seq, data, time, subject)
     assert snapshots.encode(again) == snapshots.encode(log.state)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_what_many_messages_lead_to_together_is_what_each_would(seed: int) -> None:
+    """Who has followed all along applies each commit when it comes, who catches up many enqueues at once."""
+    chance, log, later = random.Random(seed), Log(), LogState()
+    ids = [new_id() for _ in range(400)]
+    time = put_off = 0
+    for seq in range(1, 401):
+        time += chance.randrange(3)
+        if chance.random() < 0.02:
+            log.commit(claim(ALICE, chance.randrange(20)), time=time, subject=ALICE)
+        elif chance.random() < 0.02:
+            log.commit(ack(ALICE, *chance.choices(ids, k=9)), time=time)
+        else:
+            many = chance.choice((1, 1, 3, 40))
+            batch = [varied(chance, chance.choice(ids) if chance.random() < 0.5 else new_id()) for _ in range(many)]
+            if chance.random() < 0.02:
+                batch[0] = batch[0]._replace(dedupe_ms=chance.choice((5, 60)) * (seed % 3))
+            log.commit(enqueue(*batch), time=time, nonce=chance.choice((NONCE, OTHER)))
+        data, _, subject = log.entries[-1]
+        plain = codec.decode_plain(data)
+        if plain is not None and later.is_new(plain) and later.apply_later(plain, seq, time, len(data)):
+            put_off += 1
+        else:
+            follow(later, seq, data, time, subject)
+        foreign = chance.randbytes(16)
+        log.state.advance(seq, time, 5)
+        log.state.enqueue_plain(codec.Sent(UUID(bytes=foreign), 0, 0, 0, Reference(seq, PLAIN, 0, 5, 0)), Effects())
+        if not later.enqueue_plain_later(foreign, seq, time, 5):
+            later.advance(seq, time, 5)
+            later.enqueue_plain(codec.Sent(UUID(bytes=foreign), 0, 0, 0, Reference(seq, PLAIN, 0, 5, 0)), Effects())
+    assert snapshots.encode(later) == snapshots.encode(log.state)
+    assert (later.commits, later.bytes, later.seq) == (log.state.commits, log.state.bytes, log.state.seq)
+    assert put_off > 10 or seed % 3  # while ids stay known nothing is put off
+
+
+def varied(chance: random.Random, message_id: UUID) -> PreparedMessage:
+    delay = SECOND if chance.random() < 0.01 else 0
+    plain = message(chance.randbytes(chance.randrange(9)), delay=delay)
+    return plain._replace(message_id=message_id, priority=chance.choice(list(MessagePriority)))
 
 
 def test_parts_of_which_nobody_speaks_any_more_are_forgotten() -> None:

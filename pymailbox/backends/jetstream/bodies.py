@@ -14,7 +14,7 @@ from ...contract.archive import WholeMessage
 from ...contract.headers import NO_HEADERS, unpack_headers
 from ...contract.values import DeadLetter, MessageRecord
 from ...core.records import record_of
-from .codec import Reference
+from .codec import PLAIN, Reference
 from .errors import NO_MESSAGE, RefusedError, TimedOutError
 from .link import SEQUENCE_HEADER, Link
 from .wire import headers_of, lower_case
@@ -27,9 +27,6 @@ _KEPT_HEAD: Final = 300
 
 _AT_ONCE: Final = 64
 """Stream messages that are fetched at the same time."""
-
-PLAIN: Final = -1
-"""Where the bytes of a message begin that any client has published: it is the stream message as it is."""
 
 SENDER_HEADER: Final = "Pymailbox-Sender"
 PRIORITY_HEADER: Final = "Pymailbox-Priority"

@@ -12,7 +12,7 @@ from nats.aio.transport import TcpTransport
 from nats.errors import MaxPayloadError
 from nats.protocol.command import pub_cmd
 
-from .wire import OnMessage, QuickParser, tell
+from .wire import OnMessage, QuickParser, log_failure
 
 
 class LinkClient(Client):
@@ -45,7 +45,10 @@ class LinkClient(Client):
         if listener is None:
             await super()._process_msg(sid, subject, reply, data, headers)
         else:
-            tell(listener, subject, reply, data, headers or b"")
+            try:
+                listener(subject, reply, data, headers or b"")
+            except Exception as error:
+                log_failure(subject, error)
 
     async def _process_connect_init(self) -> None:
         await super()._process_connect_init()

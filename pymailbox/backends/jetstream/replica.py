@@ -21,9 +21,9 @@ from ...contract.values import MessagePriority
 from ...core.store import Message, find
 from ..notifier import HOLDER_CHECK, Listener
 from . import codec, liveness, origin, snapshots
-from .bodies import ID_HEADER, PLAIN, PRIORITY_HEADER, Bodies
+from .bodies import ID_HEADER, PRIORITY_HEADER, Bodies
 from .cleaning import Stock, publish_snapshot
-from .codec import RULES, Op, Reference, UnreadableError
+from .codec import PLAIN, RULES, Op, Reference, UnreadableError
 from .errors import NO_MESSAGE, RefusedError, TimedOutError
 from .follower import Entry, Follower
 from .link import Link
@@ -66,6 +66,7 @@ class Replica:
         self.token = token_of(name)
         stream = link.stream
         self.base = f"{stream}.m.{self.token}"
+        self._enqueues = f"{self.base}.in"
         self._target_prefix = f"{stream}.x."
         self.log = LogState()
         self.bodies = Bodies(link, self._present)
@@ -349,7 +350,8 @@ class Replica:
         if self.broken is not None or entry.seq <= self.log.seq:
             return
         try:
-            self._apply(entry)
+            if self._live or entry.subject != self._enqueues or not self._apply_later(entry):
+                self._apply(entry)
         except MailboxError as error:
             self._break(error)
         except Exception as error:
@@ -413,6 +415,8 @@ class Replica:
         self._follow_clock(entry.time, now, commit.number if own else None)
         if own and not self._live:
             self._live = self._live_from is not None and commit.number >= self._live_from
+            if self._live:
+                self.link.notifier.wake(self.name)  # of what came meanwhile nothing was told
         if not log.is_new(commit):
             return
         if kind in ("in", "x"):
@@ -438,6 +442,21 @@ class Replica:
         if self._live and has_jumped:
             for number in liveness.overdue(log, self.writer.holders):
                 self.beat(number)
+
+    def _apply_later(self, entry: Entry) -> bool:
+        """Applies an enqueue of long ago together with others; False if it is none, or more than that."""
+        log, (_, data, headers, seq, time) = self.log, entry
+        if not data.startswith(codec.MAGIC):
+            made = foreign_id(self.link.stream, seq, time)
+            done = not headers and log.enqueue_plain_later(made, seq, time, len(data))
+        else:
+            commit = codec.decode_plain(data)
+            if commit is None or commit.nonce == self.writer.nonce or not log.is_new(commit):
+                return False
+            done = log.apply_later(commit, seq, time, len(data))
+        if done:
+            self._heard_at = time
+        return done
 
     def _keep_body(self, entry: Entry) -> None:
         """If somebody may claim it soon: else it would be in memory for long."""
@@ -467,7 +486,7 @@ class Replica:
     def _on_foreign(self, entry: Entry, plain: bool) -> None:
         """What another program has published: an enqueue, or a dead letter."""
         headers = lower_case(headers_of(entry.headers))
-        own = foreign_id(self.link.stream, entry.seq, entry.time)
+        own = UUID(bytes=foreign_id(self.link.stream, entry.seq, entry.time))
         reference = Reference(entry.seq, PLAIN, 0, len(entry.data), 0)
         self._keep_body(entry)
         log = self.log

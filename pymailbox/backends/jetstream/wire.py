@@ -82,16 +82,16 @@ class QuickParser(Parser):
                 self._missing = body_end + 2 - end
                 break
             at = body_end + 2
-            tell(listener, words[1], reply, data[begin + head : body_end], data[begin : begin + head])
+            try:
+                listener(words[1], reply, data[begin + head : body_end], data[begin : begin + head])
+            except Exception as error:
+                log_failure(words[1], error)
         return at
 
 
-def tell(listener: OnMessage, subject: bytes, reply: bytes, data: bytes, headers: bytes) -> None:
-    """Passes a message on, whatever becomes of it there."""
-    try:
-        listener(subject, reply, data, headers)
-    except Exception as error:
-        _logger.debug("a message on %r means nothing: %r", subject, error)
+def log_failure(subject: bytes, error: Exception) -> None:
+    """Of a listener; the next message may be another matter."""
+    _logger.debug("a message on %r means nothing: %r", subject, error)
 
 
 def headers_of(raw: bytes) -> dict[str, str]:
