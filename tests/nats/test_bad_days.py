@@ -24,7 +24,7 @@ from pymailbox import (
     list_mailboxes,
     open_mailbox,
 )
-from pymailbox.backends.jetstream import codec, link, writer
+from pymailbox.backends.jetstream import codec, link, page, writer
 from tests.nats.fake_server import fake_server
 from tests.nats.proxy import Proxy
 from tools.nats_servers import PASSWORDS, Server, Servers, free_ports
@@ -140,6 +140,21 @@ async def test_a_wrong_password(servers: Servers, stream: str, caplog: pytest.Lo
         assert "not-the-one" not in f"{seen!r} {seen}"
         seen = seen.__cause__ or seen.__context__
     assert "not-the-one" not in caplog.text
+
+
+@pytest.mark.parametrize("option", ["user_credentials", "nkeys_seed", "nkeys_seed_str"])
+async def test_keys_without_what_signs(
+    option: str, servers: Servers, client: Client, stream: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Told before anything is created."""
+    monkeypatch.setattr(page, "find_spec", lambda name: None)
+    with pytest.raises(StorageUnavailableError, match=rf"{option}.*nats-py\[nkeys\]") as error:
+        await open_mailbox(servers.location("inbox", stream), connect={option: "a secret"})
+    assert "a secret" not in str(error.value)
+    assert not await exists(client, stream)
+    monkeypatch.setattr(page, "IN_PYODIDE", True)
+    with pytest.raises(StorageUnavailableError, match=rf"{option}.*micropip.*pip wheel --no-deps nkeys"):
+        page.check_keys({option: "a secret"})
 
 
 async def test_a_password_is_not_shown(servers: Servers, stream: str, caplog: pytest.LogCaptureFixture) -> None:

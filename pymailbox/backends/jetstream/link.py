@@ -22,7 +22,7 @@ from . import settings
 from .client import LinkClient
 from .errors import NO_STREAM, CutOffError, NoStreamError, NotSentError, NotThereError, RefusedError, TimedOutError
 from .location import Address
-from .page import check_servers, whereabouts
+from .page import check_keys, check_servers, whereabouts
 from .wire import OnMessage, headers_of
 
 _logger = logging.getLogger("pymailbox")
@@ -121,6 +121,7 @@ class Link:
         """A link that works; ``release`` comes after it."""
         check_servers(address.servers)
         options = connect or Connect({})
+        check_keys(options)
         key = (address, tuple(sorted((name, _identity(value)) for name, value in options.items())), create)
         for loop in [loop for loop in _links if loop.is_closed()]:
             del _links[loop]  # its links know it, and would keep it

@@ -7,7 +7,7 @@ import logging
 import re
 import secrets
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Final
 
@@ -23,6 +23,9 @@ _logger = logging.getLogger("pymailbox")
 
 _LONGEST_ABSENCE: Final = 1.0
 """Seconds after which a page that still runs counts as there again: it was not left after all."""
+
+_KEYS: Final = ("user_credentials", "nkeys_seed", "nkeys_seed_str")
+"""What nats-py's `connect` takes that signs with a key."""
 
 _LOOPBACK: Final = re.compile(r"ws://(localhost|[^/]*\.localhost|127\.[\d.]+|\[::1\]):\d+", re.IGNORECASE)
 
@@ -43,6 +46,24 @@ def check_servers(servers: Sequence[str]) -> None:
     elif scheme in ("ws", "wss") and find_spec("aiohttp") is None:
         why = "nats-py's WebSocket needs aiohttp. Install it, with pip install 'pymailbox[nats]'"
         raise missing_backend(scheme, why, MissingImportError)
+
+
+def check_keys(options: Mapping[str, Any]) -> None:
+    """Whether what nats-py needs is here, if somebody connects with keys.
+
+    Raises:
+        StorageUnavailableError: it says what to install.
+    """
+    given = next((name for name in _KEYS if options.get(name) is not None), None)
+    if given is None or find_spec("nkeys") is not None:
+        return
+    how = "pip install 'nats-py[nkeys]'"
+    if IN_PYODIDE:
+        how = (
+            "await micropip.install([URL, 'pynacl']), where URL is that of a wheel which you have made, as PyPI has "
+            "none: pip wheel --no-deps nkeys"
+        )
+    raise MissingImportError(f"connect={{{given!r}: ...}} needs the package nkeys. Install it, with {how}")
 
 
 def check_for_page(servers: Sequence[str], origin: str) -> None:
