@@ -207,6 +207,14 @@ async def test_a_subject_that_a_user_may_not_touch_is_named(guarded: Servers) ->
     assert time.monotonic() - began < 3
 
 
+async def test_a_user_that_may_not_hear_answers_is_told(guarded: Servers) -> None:
+    """At once, and by the subject."""
+    began = time.monotonic()
+    with pytest.raises(StorageUnavailableError, match=r"'_INBOX\..*inbox_prefix"):
+        await open_mailbox(guarded.location("inbox", "alice"), connect=ALICE | {"inbox_prefix": b"_INBOX"})
+    assert time.monotonic() - began < 3
+
+
 # -- the stream -------------------------------------------------------------------------------------------------------
 
 
@@ -235,6 +243,21 @@ async def test_a_stream_with_fewer_replicas(three: Servers, stream: str) -> None
         await open_mailbox(three.location("inbox", stream))
 
 
+async def test_mailboxes_of_a_stream_commit_together_however_they_are_written(three: Servers, stream: str) -> None:
+    """Only one says on how many servers the stream is, and they name these in another order."""
+    three.start()
+    reversed_hosts = ",".join(reversed(three.addresses.split(",")))
+    async with (
+        open_mailbox(three.location("inbox", stream)) as inbox,
+        open_mailbox(f"nats://{reversed_hosts}/outbox?stream={stream}") as outbox,
+    ):
+        await inbox.enqueue(b"", b"hello")
+        (record,) = await inbox.dequeue()
+        assert await inbox.ack_and_send(record.id, [(outbox, NewMessage(b"", b"sent on"))])
+        with pytest.raises(StorageUnavailableError, match=r"num_replicas.*3.*2"):
+            await open_mailbox(f"nats://{three.addresses}/other?stream={stream}&replicas=2")
+
+
 async def test_a_full_stream_takes_claims_and_acknowledgements(servers: Servers, client: Client, stream: str) -> None:
     async with open_mailbox(servers.location("inbox", stream)) as mailbox:
         config = (await api(client, f"STREAM.INFO.{stream}"))["config"]
@@ -251,6 +274,20 @@ async def test_a_full_stream_takes_claims_and_acknowledgements(servers: Servers,
         until = time.monotonic() + SECONDS
         while not await takes(mailbox):
             assert time.monotonic() < until
+
+
+async def test_what_does_not_fit_keeps_nothing_else_out(servers: Servers, client: Client, stream: str) -> None:
+    """Calls that share a commit fail alone."""
+    async with open_mailbox(servers.location("inbox", stream)):
+        config = (await api(client, f"STREAM.INFO.{stream}"))["config"]
+        assert "error" not in await api(client, f"STREAM.UPDATE.{stream}", config | {"max_bytes": 1024 * 1024})
+    async with open_mailbox(servers.location("inbox", stream)) as mailbox:
+        half = bytes(500 * 1024)
+        stored = await asyncio.gather(
+            *(mailbox.enqueue(b"", payload) for payload in (half, half, b"1", b"2")), return_exceptions=True
+        )
+        assert [isinstance(each, StorageFullError) for each in stored] == [False, True, False, False]
+        assert [record.payload for record in await mailbox.dequeue()] == [half, b"1", b"2"]
 
 
 async def takes(mailbox: Mailbox) -> bool:

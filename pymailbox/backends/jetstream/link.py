@@ -99,6 +99,10 @@ class Link:
         self.wipes = 0
         """How often the stream was found to be another one."""
         self.created = ""
+        self._config: Mapping[str, Any] = {}
+        """What the stream is like."""
+        self._deafness: StorageUnavailableError | None = None
+        """Why no answer can come."""
         self.largest = _LARGEST_MESSAGE
         self._connect_options = connect
         self._key = key
@@ -122,7 +126,9 @@ class Link:
         check_servers(address.servers)
         options = connect or Connect({})
         check_keys(options)
-        key = (address, tuple(sorted((name, _identity(value)) for name, value in options.items())), create)
+        # however the location is written
+        place = frozenset(address.servers), address.stream
+        key = (place, tuple(sorted((name, _identity(value)) for name, value in options.items())), create)
         for loop in [loop for loop in _links if loop.is_closed()]:
             del _links[loop]  # its links know it, and would keep it
         links = _links.setdefault(asyncio.get_running_loop(), {})
@@ -134,10 +140,21 @@ class Link:
         assert link._opening is not None
         try:
             await asyncio.shield(link._opening)
+            link._want_replicas(address.replicas)
         except BaseException:
             await link.release()
             raise
         return link
+
+    def _want_replicas(self, replicas: int | None) -> None:
+        """Notes on how many servers the stream has to be, if a location says it.
+
+        Raises:
+            StorageUnavailableError: it is on another number of them.
+        """
+        if replicas is not None:
+            settings.check_stream(self._config, self.stream, replicas)
+            self.address = self.address._replace(replicas=replicas)
 
     async def release(self) -> None:
         """To be called once for each ``acquire``; the last one closes the connection."""
@@ -293,7 +310,8 @@ class Link:
                         f"({refused})"
                     ) from None
                 raise
-        settings.check_stream(there["config"], self.stream, self.address.replicas)
+        self._config = there["config"]
+        settings.check_stream(self._config, self.stream, self.address.replicas)
         self._note_size(there)
         return str(there["created"])
 
@@ -389,6 +407,8 @@ class Link:
             StorageUnavailableError: the server does not take so large a message.
         """
         self._check_connected()
+        if self._deafness is not None:
+            raise self._deafness
         self._asks += 1
         number = str(self._asks)
         answer: asyncio.Future[Answer] = self.loop.create_future()
@@ -542,6 +562,13 @@ class Link:
 
     def _refuse(self, told: str, text: str) -> None:
         """The client tells the subject in lower case."""
+        if self._inbox and told.startswith(self._inbox.lower()):
+            self._deafness = StorageUnavailableError(
+                f"the user of this connection may not listen on the subject {self._inbox!r}, where answers come "
+                f"({text}). Give it the permission, or name one that it has with connect={{'inbox_prefix': ...}}"
+            )
+            self._fail_all(self._deafness)
+            return
         subjects = {
             subject for asked, _ in self._asked.values() for subject in asked if subject.lower() == told.lower()
         }
@@ -558,6 +585,7 @@ class Link:
 
     async def _on_reconnected(self) -> None:
         self._note_largest()
+        self._deafness = None
         self._fail_all(CutOffError())
         for call in list(self.on_reconnect):
             call()

@@ -315,23 +315,34 @@ class Writer:
                 continue
             calls = self._take()
             try:
-                await self._settle_doubts()
-                calls = [call for call in calls if not call.is_void]
-                if not calls:
-                    continue
-                if isinstance(calls[0], Step):
-                    await self._commit_steps([call for call in calls if isinstance(call, Step)])
-                else:
-                    await self._commit(calls)
+                await self._try(calls)
             except asyncio.CancelledError:
                 for call in calls:
                     call.fail(MailboxClosedError())
                 raise
-            except Exception as error:
-                self._in_doubt |= not isinstance(error, (RefusedError, StorageFullError, ValueError))
-                meant = failed(f"the mailbox {self._replica.name!r}", error) if _is_expected(error) else error
+
+    async def _try(self, calls: list[Call]) -> None:
+        """Commits calls together; each apart, if they are refused together."""
+        try:
+            await self._settle_doubts()
+            calls = [call for call in calls if not call.is_void]
+            if not calls:
+                return
+            if isinstance(calls[0], Step):
+                await self._commit_steps([call for call in calls if isinstance(call, Step)])
+            else:
+                await self._commit(calls)
+        except Exception as error:
+            nothing_is_stored = isinstance(error, (RefusedError, StorageFullError, ValueError))
+            calls = [call for call in calls if not call.future.done()]
+            if nothing_is_stored and len(calls) > 1:
                 for call in calls:
-                    call.fail(meant)
+                    await self._try([call])
+                return
+            self._in_doubt |= not nothing_is_stored
+            meant = failed(f"the mailbox {self._replica.name!r}", error) if _is_expected(error) else error
+            for call in calls:
+                call.fail(meant)
 
     async def _follow(self) -> None:
         try:
