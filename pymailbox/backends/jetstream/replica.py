@@ -242,8 +242,9 @@ class Replica:
             return None if there else self.log.seq + 1
         self._check_rules(snapshot.rules)
         encoded = await snapshots.unpack(await self._packed(snapshot), snapshot)
+        log = await snapshots.decode(encoded, snapshot.seq)
         before = self.log
-        self._replace(snapshots.decode(encoded, snapshot.seq))
+        self._replace(log)
         self._snapshot_at = at
         if self._live_from is not None:
             self._live |= self.log.applied.get(self.writer.nonce, (-1, 0))[0] >= self._live_from

@@ -331,18 +331,19 @@ class Shelves:
         ]
         return [*pieces, len(parts).to_bytes(4, "little"), b"".join(parts)]
 
-    def restore(self, data: bytes, at: int) -> int:
-        """What ``capture`` gave, joined; where it ends."""
+    def restore(self, data: bytes, at: int) -> Iterator[int]:
+        """Takes what ``capture`` gave, joined, step by step; after each, how far it is."""
         for lane, places in zip(self._lanes, self._places, strict=True):
             count, at = int.from_bytes(data[at : at + 4], "little"), at + 4
             for _ in range(count):
                 shelf, at = Shelf.decode(data, at)
                 lane[shelf.first] = shelf
                 places.update(zip(shelf.each_id(), shelf.numbers, strict=True))
+                yield at
         count, at = int.from_bytes(data[at : at + 4], "little"), at + 4
         for _ in range(count):
             priority, number, size = _PARTS.unpack_from(data, at)
             at += _PARTS.size
             self._parts[priority, number] = struct.unpack_from(f"<{size}Q", data, at)
             at += 8 * size
-        return at
+        yield at
