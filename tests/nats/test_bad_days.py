@@ -142,6 +142,16 @@ async def test_a_wrong_password(servers: Servers, stream: str, caplog: pytest.Lo
     assert "not-the-one" not in caplog.text
 
 
+@pytest.mark.parametrize("refusal", ["User Authentication Expired", "Account Authentication Expired"])
+async def test_credentials_that_have_expired(refusal: str) -> None:
+    began = time.monotonic()
+    async with fake_server(refusal, version="2.15.1", auth_required=True) as address:
+        with pytest.raises(StorageUnavailableError, match=r"(?i)expired") as error:
+            await open_mailbox(f"nats://{address}/inbox", connect={"token": "not-shown"})
+    assert time.monotonic() - began < 3
+    assert not error.value.passing
+
+
 @pytest.mark.parametrize("option", ["user_credentials", "nkeys_seed", "nkeys_seed_str"])
 async def test_keys_without_what_signs(
     option: str, servers: Servers, client: Client, stream: str, monkeypatch: pytest.MonkeyPatch
