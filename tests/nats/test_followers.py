@@ -163,13 +163,18 @@ async def test_a_snapshot_that_differs_is_told_by_every_verb(servers: Servers, c
     waits = await opened(servers, stream, "waits")
     assert len(await waits.dequeue()) == 1
     waiting = asyncio.create_task(waits.dequeue(wait=SECONDS))
-    await one.status()
+    looking = waits.changes()
+    await anext(looking)
+    await asyncio.sleep(0.3)  # nothing else is to be told
+    look = asyncio.ensure_future(anext(looking))
     checkpoint, seq = one._replica.log.checkpoint, one._replica.log.seq
     forged = snapshots.encode_snapshot(checkpoint, seq - 1, bytes(32), zlib.compress(b"other"))
     at = (await client.jetstream().publish(f"{stream}.m.inbox.s", forged)).seq
     place = f"checkpoint {checkpoint} .message {at} "
     with pytest.raises(StorageCorruptError, match=place):
         await waiting
+    with pytest.raises(StorageCorruptError, match=place):
+        await asyncio.wait_for(look, SECONDS)
     for verb in (one.status, one.dequeue, one.peek, one.purge, one.dead_letters, one.recover):
         with pytest.raises(StorageCorruptError, match=place):
             await verb()
