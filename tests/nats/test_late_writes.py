@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from typing import Any, cast
 from uuid import UUID, uuid4
@@ -384,6 +385,17 @@ async def test_a_refused_subject_of_a_batch_is_named(servers: Servers, direct: M
     with pytest.raises(StorageUnavailableError, match=refused):
         await answer
     direct._link.forget(number)
+
+
+async def test_who_waits_is_told_that_the_client_has_given_up(direct: Mailbox) -> None:
+    await direct.status()
+    waiting = asyncio.create_task(direct.dequeue(wait=math.inf))
+    await asyncio.sleep(0.2)
+    assert isinstance(direct, JetStreamMailbox)
+    await direct._link._nc.close()
+    async with asyncio.timeout(5):
+        with pytest.raises(ConnectionLostError, match="for good"):
+            await waiting
 
 
 async def test_a_client_that_has_given_up_is_told_at_once(direct: Mailbox) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -24,6 +24,14 @@ class LinkClient(Client):
         self._has_sent = False
         """Whether something was sent since anything came: what follows goes together, at the end of the turn."""
         self._ending: asyncio.Handle | None = None
+        self.on_closed: Callable[[], None] | None = None
+        """Called when it has ended for good."""
+
+    async def _close(self, status: int, do_cbs: bool = True) -> None:
+        was_closed = self.is_closed
+        await super()._close(status, do_cbs)
+        if self.is_closed and not was_closed and self.on_closed is not None:
+            self.on_closed()
 
     async def listen(self, subject: str, on_message: OnMessage) -> int:
         """Calls ``on_message`` with whatever comes on a subject, until ``ignore``; the subscription's number."""

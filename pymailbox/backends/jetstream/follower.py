@@ -71,6 +71,8 @@ class Follower:
         self._beginning = asyncio.Lock()
         self._again = False
         """Whether it is to begin once more."""
+        self._told = ""
+        """The last refusal, which is told once."""
         self._restarting: asyncio.Task[None] | None = None
         self._watching: asyncio.Task[None] | None = None
 
@@ -144,11 +146,13 @@ class Follower:
             try:
                 async with self._beginning:
                     await self._begin()
+                self._told = ""
                 continue
             except RefusedError as error:
                 if error.code == NO_STREAM:
                     await self._look_for_stream()
-                elif not error.passing:
+                elif not error.passing and str(error) != self._told:
+                    self._told = str(error)
                     _logger.warning("a mailbox cannot be followed at the moment: %s", error)
             except NotThereError:
                 await self._look_for_stream()

@@ -108,6 +108,7 @@ class Link:
         self._key = key
         self._users = 0
         self._nc = _new_client()
+        self._nc.on_closed = self._on_closed
         self._inbox = ""
         self._asked: dict[str, tuple[set[str], asyncio.Future[Answer]]] = {}
         self._asks = 0
@@ -539,12 +540,18 @@ class Link:
         except (RefusedError, NotThereError, TimedOutError, CutOffError) as error:
             raise failed(what, error) from error
 
+    def check(self, what: str) -> None:
+        """Raises ``ConnectionLostError`` if the client has given up."""
+        if self._nc.is_closed:
+            self.lost(what, NotSentError())
+
     def lost(self, what: str, cause: BaseException) -> NoReturn:
         told = f"no answer from {self._where} for {PATIENCE:.0f} seconds"
         if isinstance(cause, RefusedError):
             told = f"the server refuses ({cause}) what it did not answer before"
         if self._nc.is_closed:
-            told = f"the connection to {self._where} is closed for good ({_text(self._nc.last_error or cause)})"
+            last = self._nc.last_error
+            told = f"the connection to {self._where} is closed for good{'' if last is None else f' ({_text(last)})'}"
         raise ConnectionLostError(f"{what}: {told}, and the outcome is unknown") from cause
 
     # -- what the client tells -----------------------------------------------------------------------------------------
@@ -589,6 +596,12 @@ class Link:
         self._fail_all(CutOffError())
         for call in list(self.on_reconnect):
             call()
+
+    def _on_closed(self) -> None:
+        self._fail_all(CutOffError())
+        for name in self.replicas:
+            self.notifier.wake(name, 1 << 30)  # to be told
+            self.notifier.changed((name,))
 
     def _fail_all(self, error: Exception) -> None:
         for _, answer in self._asked.values():

@@ -205,6 +205,7 @@ class Replica:
         """Raises what keeps it from going on."""
         if self.broken is not None:
             raise self.broken
+        self.link.check(f"the mailbox {self.name!r}")
 
     def start_afresh(self) -> None:
         """The stream is another one."""

@@ -42,8 +42,11 @@ class QuickParser(Parser):
 
     def feed(self, data: bytes) -> bytes:
         """Takes what comes; what is left of it is for nats-py."""
-        if self.buf or self.state != AWAITING_CONTROL_LINE:
+        if self.state != AWAITING_CONTROL_LINE:
             return data
+        if self.buf:
+            data = bytes(self.buf) + data
+            self.buf.clear()
         self._rest.append(data)
         self._missing -= len(data)
         if self._missing > 0:
