@@ -72,11 +72,11 @@ bench-quick: bench-setup ## Measures a little, in under two minutes
 	$(BIN)/python -m bench --quick $(BENCH)
 
 .PHONY: bench-nats
-bench-nats: $(DEV_VENV) ## Measures JetStream, one server and three, against nats-py used directly
-	$(BIN)/python -m bench $(addprefix --engine ,nats nats-always nats-cluster nats-cluster-always) $(BENCH)
+bench-nats: $(DEV_VENV) $(BROWSERS) $(TEST_PYODIDE) $(WHEEL) ## Measures JetStream, one server and three, from CPython and from a page, against nats-py used directly
+	$(BIN)/python -m bench $(addprefix --engine ,nats nats-always nats-cluster nats-cluster-always nats-chromium) $(BENCH)
 
 .PHONY: bench-setup
-bench-setup: $(DEV_VENV) $(BROWSERS) $(DEMO_PYODIDE) $(WHEEL) $(BENCH_PACKAGES)
+bench-setup: $(DEV_VENV) $(BROWSERS) $(TEST_PYODIDE) $(WHEEL) $(BENCH_PACKAGES)
 
 .PHONY: coverage
 coverage: test-setup ## Lists the lines that no test runs, of both languages, from CPython, Node and Chromium

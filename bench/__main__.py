@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator
 from fnmatch import fnmatch
 from pathlib import Path
 
-from bench import charts, report, results
+from bench import charts, report, results, scaling
 from bench.environments import Environment, environment_of
 from bench.plan import BROWSERS, ENGINES, NOT_IN_QUICK, ON_SERVERS, OURS, SECONDS, Row, full_plan
 from bench.queues import Job
@@ -28,6 +28,7 @@ RESULTS = ROOT / "bench" / "results.json"
 CHARTS = ROOT / "docs" / "performance"
 QUICK_RESULTS = ROOT / "build" / "bench" / "results.json"
 PAGE = ROOT / "docs" / "performance.md"
+SCALING_PAGE = ROOT / "docs" / "scaling.md"
 PACKAGES = ROOT / "build" / ".bench-ready"
 """Installed together with those of the others."""
 
@@ -86,6 +87,7 @@ def main() -> int:
         images = [f"![{title}]({chart.relative_to(PAGE.parent)})" for chart, title in drawn.items()]
         targets, figures = list(report.targets(measured)), list(report.markdown(measured))
         _fill_in(PAGE, {"targets": targets, "charts": images, "results": figures})
+        _fill_in(SCALING_PAGE, scaling.tables(measured))
     return 0
 
 

@@ -8,7 +8,7 @@ import json
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from statistics import median
@@ -19,10 +19,11 @@ from selenium.webdriver.support.wait import WebDriverWait
 
 from bench import session
 from bench.competitors.servers import PLACE
-from bench.plan import ON_SERVERS, OURS
+from bench.plan import IN_PAGES, ON_SERVERS, OURS
 from bench.queues import Job
 from tools import browsers
-from tools.build_wheel import page_wheel_name
+from tools.build_wheel import nats_wheel_name, page_wheel_name
+from tools.nats_servers import Server as NatsServer
 from tools.nats_servers import Servers
 from tools.serve import DEMO_ROUTES, ROOT, Server
 
@@ -43,6 +44,9 @@ ROUTES = DEMO_ROUTES | {
     "/pyscript/": PYSCRIPT,
 }
 """The page is at /bench/page/."""
+
+ON_THEM = "ours_on_servers"
+"""The module that is ours on NATS servers."""
 
 CALL_SECONDS = 300
 """How long one call may take: a backlog of 100,000 is stored in one."""
@@ -85,9 +89,11 @@ class Tabs(Protocol):
 class Browser:
     """The benchmark's page, in the first tab of a browser."""
 
-    def __init__(self, tabs: Tabs, url: str) -> None:
+    def __init__(self, tabs: Tabs, url: str, wheels: Sequence[str] = ()) -> None:
         self._tabs = tabs
         self._url = url
+        self._wheels = wheels
+        """What it installs besides: paths on its server, or names of packages in its Pyodide."""
         self._first = self._open()
         self._second: int | None = None
 
@@ -103,9 +109,9 @@ class Browser:
     def wake_up(self, job: Job, count: int) -> float:
         if self._second is None:
             self._second = self._open()
-            self._run(self._second, "from bench.cases import wake_up; await wake_up.listen()")
+        self._run(self._second, "from bench.cases import wake_up; await wake_up.listen()")
         self._run(self._first, f"from bench.cases import wake_up; await wake_up.send({count}, {job.payload_bytes})")
-        latencies: list[float] = json.loads(self._run(self._second, "wake_up.taken()"))
+        latencies: list[float] = json.loads(self._run(self._second, "await wake_up.stop()"))
         if len(latencies) != count:
             raise RuntimeError(f"{len(latencies)} of {count} messages arrived")
         return median(latencies)
@@ -119,11 +125,32 @@ class Browser:
         wheels += [
             f"{self._url}/bench-wheels/{wheel.name}" for name in IN_PYODIDE for wheel in WHEELS.glob(f"{name}-*")
         ]
-        self._tabs.call(tab, "start", [" ".join(wheels), _python_files()])
+        self._tabs.call(tab, "start", [" ".join([*wheels, *self._wheels]), _python_files()])
         return tab
 
     def _run(self, tab: int, code: str) -> Any:
         return self._tabs.call(tab, "runPython", [code])
+
+
+class BrowserOnServers(Browser):
+    """A page, and NATS servers."""
+
+    def __init__(self, tabs: Tabs, url: str, servers: Servers) -> None:
+        super().__init__(tabs, url, [f"{url}/wheels/{nats_wheel_name()}", "nats-py"])
+        self._server = servers.servers[0]
+        self._run(
+            self._first,
+            f"""
+            from bench import session
+            from bench.competitors.servers import PLACE
+
+            PLACE.scheme, PLACE.addresses, PLACE.replicas = "ws", {servers.websockets!r}, {servers.count}
+            session.MODULES[{OURS!r}] = {ON_THEM!r}
+            """,
+        )
+
+    def version(self) -> str:
+        return f"{super().version()}, {_version_of(self._server)}"
 
 
 class CPython:
@@ -155,11 +182,24 @@ class OnServers(CPython):
 
     def __init__(self, runner: asyncio.Runner, servers: Servers) -> None:
         super().__init__(runner)
+        self._servers = servers
         PLACE.addresses, PLACE.replicas = servers.addresses, servers.count
-        self._server = servers.servers[0]
+        self._note_processes()
+
+    def prepare(self, competitor: str, job: Job) -> None:
+        if job.case == "server_memory":  # what they have used once they would use again
+            for server in self._servers.servers:
+                server.stop()
+            self._servers.start()
+            self._note_processes()
+        super().prepare(competitor, job)
+
+    def _note_processes(self) -> None:
+        PLACE.processes = tuple(server.process_id for server in self._servers.servers)
+        PLACE.monitors = tuple(server.url_of("/varz") for server in self._servers.servers)
 
     def version(self) -> str:
-        return f"{super().version()}, nats-server {self._server.told('/varz')['version']}"
+        return f"{super().version()}, {_version_of(self._servers.servers[0])}"
 
 
 class ChromiumTabs:
@@ -243,15 +283,27 @@ def environment_of(engine: str) -> Iterator[Environment]:
         return
     if engine in ON_SERVERS:
         count, sync = ON_SERVERS[engine]
+        if engine in IN_PAGES:
+            with (
+                _server() as server,
+                Servers(count, sync=sync, origin=server.url) as servers,
+                _tabs(IN_PAGES[engine]) as tabs,
+            ):
+                yield BrowserOnServers(tabs, server.url, servers)
+            return
         with (
             Servers(count, sync=sync) as servers,
             asyncio.Runner() as runner,
-            session.replaced(OURS, "ours_on_servers"),
+            session.replaced(OURS, ON_THEM),
         ):
             yield OnServers(runner, servers)
         return
     with _server() as server, _tabs(engine) as tabs:
         yield Browser(tabs, server.url)
+
+
+def _version_of(server: NatsServer) -> str:
+    return f"nats-server {server.told('/varz')['version']}"
 
 
 @contextlib.contextmanager

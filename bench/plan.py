@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from bench.queues import Durability, Job
 from tools.nats_servers import Sync
@@ -52,14 +52,33 @@ BACKLOGS = (1_000, 10_000, 100_000)
 DIRECT = "nats-py"
 """What JetStream itself offers, in Python."""
 
+APART = "a connection each"
+"""Handles that share nothing, as in processes of their own."""
+
+CLIENTS = (APART, "a mailbox each", "a stream each", DIRECT)
+"""Connected clients; those of `nats-py` share a stream and its consumer."""
+
+RELAY = "relay"
+"""Relays into one mailbox."""
+
+RELAYS = (RELAY, "relay, a mailbox each")
+
+ONE_SIDE = ("source alone", "target alone")
+"""What a relay cannot be faster than."""
+
 BROWSERS = ("chromium", "chromium-sqlite", "firefox")
 ON_SERVERS: dict[str, tuple[int, Sync]] = {
     "nats": (1, "default"),
     "nats-always": (1, "always"),
     "nats-cluster": (3, "default"),
     "nats-cluster-always": (3, "always"),
+    "nats-chromium": (1, "default"),
 }
-"""CPython on this many NATS servers, and when they sync what they store: by default, or before acknowledging it."""
+"""CPython, or a page, on this many NATS servers, and when they sync what they store: by default, or before
+acknowledging it."""
+
+IN_PAGES = {"nats-chromium": "chromium"}
+"""Those of them that run in a browser, and in which one."""
 
 ENGINES = (*BROWSERS, "cpython", "memory", *ON_SERVERS)
 """``memory`` is a mailbox in memory, on CPython."""
@@ -189,11 +208,30 @@ def _on_servers() -> Iterator[Row]:
             yield Row(engine, _repeated("whole_life", batch), both)
     for engine in ("nats", "nats-cluster"):
         for handles in (1, 4, 16):
-            yield Row(engine, _repeated("consumers", 10, handles=handles), both, f"consumers_{handles}")
+            competitors = both if handles == 1 else (OURS, APART, DIRECT)
+            yield Row(engine, _repeated("consumers", 10, handles=handles), competitors, f"consumers_{handles}")
         yield Row(engine, Job(case="wake", payload_bytes=BYTES, batch=1, handles=2), both)
     for backlog in (0, 10_000, 100_000):
         job = Job(case="first_use", payload_bytes=BYTES, batch=1, backlog=backlog)
         yield Row("nats", job, both, _at("first_use", backlog), keeps_store=True, most_rounds=3)
+    yield from _relays()
+    for engine in ("nats", "nats-cluster"):
+        for case in ("server_memory", "idle_cpu", "idle_bytes"):
+            yield Row(engine, Job(case=case, payload_bytes=BYTES, batch=1), CLIENTS, most_rounds=3)
+        for case in ("visits", "visits_cpu"):
+            yield Row(engine, Job(case=case, payload_bytes=BYTES, batch=1), (RELAY,), most_rounds=3)
+
+
+def _relays() -> Iterator[Row]:
+    for engine in ("nats", "nats-cluster", "nats-chromium"):
+        for clients in (1,) if engine in IN_PAGES else (1, 10, 100):
+            job = Job(case="relays", payload_bytes=BYTES, batch=100, handles=clients)
+            competitors = RELAYS if clients > 1 else (RELAY, *ONE_SIDE)
+            yield Row(engine, job, competitors, f"relays_{clients}", most_rounds=3 if clients == 100 else 5)
+            for figure in ("lag", "lag_99") if engine in IN_PAGES else ("cpu", "lag", "lag_99"):
+                one = replace(job, case=f"relays_{figure}", batch=100 if figure == "cpu" else 1)
+                name = f"relays_{clients}_{figure}"
+                yield Row(engine, one, RELAYS if clients > 1 else (RELAY,), name, most_rounds=3)
 
 
 def _one_by_one(engine: str) -> Iterator[Row]:

@@ -92,6 +92,17 @@ class Mortal(Queue, Protocol):
         """Gives back what gone consumers had claimed; returns how many messages."""
 
 
+class Relaying(Queue, Protocol):
+    """A queue in two places: what is stored in one is moved to the other, where it is claimed."""
+
+    @property
+    def target(self) -> str:
+        """The name of the place where messages are claimed; several queues may have the same."""
+
+    def progress(self) -> Awaitable[tuple[int, float]]:
+        """How many messages have been moved, and when the last ones were, in seconds since 1970."""
+
+
 class Competitor(Protocol):
     """A module of ``bench.competitors``."""
 

@@ -26,11 +26,18 @@ MODULES = {
     "pymailbox, on memory": "ours:ON_MEMORY",
     "with headers": "ours:HEADERS",
     "with headers, on memory": "ours:HEADERS_ON_MEMORY",
+    "a connection each": "ours_on_servers:APART",
+    "a mailbox each": "ours_on_servers:MAILBOX_EACH",
+    "a stream each": "ours_on_servers:STREAM_EACH",
     "dequeue, ack": "ours:TWO_CALLS",
     "dequeue, ack, on memory": "ours:TWO_CALLS_ON_MEMORY",
     "dequeue(ack=…)": "ours:ONE_CALL",
     "dequeue(ack=…), on memory": "ours:ONE_CALL_ON_MEMORY",
     "pyscript": "pyscript_storage",
+    "relay": "relays:RELAY",
+    "relay, a mailbox each": "relays:MAILBOX_EACH",
+    "source alone": "relays:SOURCE_ALONE",
+    "target alone": "relays:TARGET_ALONE",
 }
 """Modules of `bench.competitors`, or parts of one, by the names that the plan uses."""
 

@@ -5,7 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from bench.plan import BY_HAND, BYTES, DIRECT, ENGINES, ON_CPYTHON, ON_SERVERS, OURS, PUTS, RAW
+from bench.plan import (
+    BY_HAND,
+    BYTES,
+    DIRECT,
+    ENGINES,
+    ON_CPYTHON,
+    ON_SERVERS,
+    ONE_SIDE,
+    OURS,
+    PUTS,
+    RAW,
+    RELAY,
+)
 from bench.results import Key, Result
 
 Results = dict[Key, Result]
@@ -59,6 +71,12 @@ def against(case: str, batch: int, *others: str) -> Callable[[Results, str], flo
         return None if ours is None or not rates else ours / max(rates)
 
     return ratio
+
+
+def _against_the_slower_side(results: Results, engine: str) -> float | None:
+    relayed, *sides = (_median(results, "relays_1", engine, 100, name) for name in (RELAY, *ONE_SIDE))
+    alone = [rate for rate in sides if rate is not None]
+    return None if relayed is None or len(alone) < len(ONE_SIDE) else relayed / min(alone)
 
 
 def growth(case: str, small: int, large: int, batch: int) -> Callable[[Results, str], float | None]:
@@ -152,6 +170,7 @@ def _on_servers() -> Iterator[Target]:
         ("nats-cluster", 1.0, 1.3, 2.5, 4.0),
         ("nats-always", 0.8, None, 10.0, None),
         ("nats-cluster-always", 0.8, None, 3.0, None),
+        ("nats-chromium", 0.6, 0.8, 2.5, 4.0),
     ]
     for engine, least, aim, least_of_100, aim_of_100 in ratios:
         for batch, limit, wish in ((1, least, aim), (100, least_of_100, aim_of_100)):
@@ -163,6 +182,9 @@ def _on_servers() -> Iterator[Target]:
     woken = "a message is handed to a waiting `dequeue` of another handle"
     for engine in ("nats", "nats-cluster"):
         yield Target(woken, engine, _figure("wake", 1), 10.0, at_most=True, unit=" ms")
+    relayed = "one relay, batch 100, against the slower of its sides alone"
+    for engine in ("nats-chromium", "nats", "nats-cluster"):
+        yield Target(relayed, engine, _against_the_slower_side, 0.5)
 
 
 _others = tuple(name for name in ON_CPYTHON if name != OURS)

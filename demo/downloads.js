@@ -6,7 +6,7 @@
  * @param {string[]} urls absolute
  * @param {(loaded: number, total: number) => void} report called with the bytes so far and in all
  * @returns {Promise<void>} when all of them have begun to arrive
- * @throws {Error} one of them can't be had
+ * @throws {Error} one of them cannot be loaded
  */
 export async function startDownloads(urls, report) {
   const plainFetch = globalThis.fetch;
@@ -41,13 +41,13 @@ export async function startDownloads(urls, report) {
  * @param {string} url
  * @param {RequestInit} [options]
  * @param {typeof globalThis.fetch} [plainFetch]
- * @throws {Error} it can't be had; names it
+ * @throws {Error} it cannot be loaded; names it
  */
 export async function fileAt(url, options = {}, plainFetch = globalThis.fetch) {
   const response = await plainFetch(url, options).catch((/** @type {Error} */ { message }) => {
-    throw new Error(`${url} can't be had: ${message}`);
+    throw new Error(`${url} cannot be loaded: ${message}`);
   });
-  if (!response.ok) throw new Error(`${url} can't be had: ${response.status} ${response.statusText}`);
+  if (!response.ok) throw new Error(`${url} cannot be loaded: ${response.status} ${response.statusText}`);
   return response;
 }
 

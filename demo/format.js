@@ -179,7 +179,7 @@ const FAILURES = {
   StorageUnavailableError: {
     title: "There is nowhere to keep messages",
     text:
-      "This browser gives the page no storage. In a private window, or where site data is blocked, that is so: " +
+      "This browser gives the page no storage, perhaps because this is a private window, or site data is blocked: " +
       "allow it for this address, or use an ordinary window, and load the page again.",
   },
   StorageFullError: {
@@ -202,7 +202,7 @@ const FAILURES = {
 export const loadingFailure = ({ name }) =>
   FAILURES[name] ?? {
     title: "Python could not be loaded",
-    text: `A file of this page's server can't be had. ${SERVER_GONE} Your messages wait meanwhile.`,
+    text: `A file could not be loaded from this page's server. ${SERVER_GONE} Your messages wait meanwhile.`,
   };
 
 /** @param {Failure} failure */

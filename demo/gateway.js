@@ -109,12 +109,16 @@ export class Gateway {
    * @param {Uint8Array[]} payloads
    * @param {MessagePriority} priority
    * @param {(account: Account) => Account | null} [also] what else changes in the account; nothing is stored if it says so
+   * @param {string[]} [ids] of the messages, if this peer's own are to be found again
    */
-  async store(to, sender, payloads, priority, also = (account) => account) {
+  async store(to, sender, payloads, priority, also = (account) => account, ids = []) {
     if (to === null) {
       const from = encoder.encode(sender);
       /** @type {Send[]} */
-      const sends = payloads.map((payload) => [this.#inbox, { sender: from, payload, priority }]);
+      const sends = payloads.map((payload, index) => [
+        this.#inbox,
+        { sender: from, payload, priority, messageId: ids[index] },
+      ]);
       return this.#book((account) => {
         const changed = also({ ...account, stored: account.stored + payloads.length });
         return changed === null ? [account, []] : [changed, sends];

@@ -74,6 +74,19 @@ export class LocalPeer {
     });
   }
 
+  /**
+   * Waits until a message to this peer is handled or given up.
+   * @param {string} id
+   * @returns {Promise<boolean>} whether it was handled
+   */
+  async isHandled(id) {
+    for (;;) {
+      const found = await this.gateway.inbox.get(id);
+      if (found === null || "reason" in found) return found === null;
+      await this.until(() => true);
+    }
+  }
+
   /** Has nothing arrive and nothing handled while something is done. @param {() => Promise<void>} task */
   async still(task) {
     await this.#peers.without(() => this.actor.without(task));

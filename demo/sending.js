@@ -4,6 +4,7 @@ import { beginFlood, endFlood, goOnFlooding } from "./flood.js";
 import { SERVER } from "./gateway.js";
 import { linesOf, pieces } from "./lines.js";
 import { failureOf } from "./page.js";
+import { randomId } from "../js/model/ids.js";
 import { rememberInterrupted } from "./web-storage.js";
 import {
   floodFailure,
@@ -14,6 +15,7 @@ import {
   sendingFailure,
   storedText,
 } from "./format.js";
+import { textOfId } from "../js/model/uuids.js";
 
 /** @import { Gateway } from "./gateway.js" */
 /** @import { PeerView } from "./peer-view.js" */
@@ -78,15 +80,17 @@ export class Sending {
   /**
    * @param {string} text @param {string | null} [to] the key of a peer; null for this one
    * @param {string} [what] is going to happen
+   * @returns {Promise<string | undefined>} the id of the message, if it is for this peer; undefined if it is not stored
    */
   async send(text, to = this.#target(), what = "") {
+    const id = textOfId(randomId());
     try {
-      await this.#gateway.store(to, "you", [encoder.encode(text)], this.#priority());
+      await this.#gateway.store(to, "you", [encoder.encode(text)], this.#priority(), undefined, [id]);
       this.#view.say(`Your message is stored. ${what}`.trim());
-      return true;
+      return id;
     } catch (error) {
       this.#view.complain(sendingFailure(failureOf(error)));
-      return false;
+      return undefined;
     }
   }
 

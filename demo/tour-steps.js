@@ -28,10 +28,12 @@ export function tourSteps({ first, second, openDeadLetter, openPeer, reload }) {
         "actor's hands, done is answered. The answer and the acknowledgement are one transaction.",
       act: async (say) => {
         actor.resume();
-        const { handled } = await until(() => true);
-        await sending.send("hello from the tour", null);
-        await until((now) => now.handled > handled);
-        say("The actor has answered: look for “hello from the tour” in its log.");
+        const id = await sending.send("hello from the tour", null);
+        if (id === undefined) return;
+        const { queued } = await until(() => true);
+        if (queued > 1) say("It waits for its turn: others were sent before it.");
+        if (await first.isHandled(id)) say("The actor has answered: look for “hello from the tour” in its log.");
+        else say("The handler has failed three times, so it is a dead letter.");
       },
     },
     {
@@ -74,10 +76,10 @@ export function tourSteps({ first, second, openDeadLetter, openPeer, reload }) {
         "Its handler raises an exception, twice. Each time the message goes back with the traceback, and comes " +
         "again after a pause. The third time it is handled.",
       act: async (say) => {
-        const { handled } = await until(() => true);
-        await sending.crash(null);
-        await until((now) => now.handled > handled);
-        say("It was handled at its third delivery.");
+        const id = await sending.crash(null);
+        if (id === undefined) return;
+        if (await first.isHandled(id)) say("It was handled at its third delivery.");
+        else say("The handler has failed three times, so it is a dead letter.");
       },
     },
     {
@@ -102,7 +104,7 @@ export function tourSteps({ first, second, openDeadLetter, openPeer, reload }) {
       atEnd: true,
       title: "Mended, and once more",
       text:
-        "The actor is mended now, and the dead letter is put back into the queue, as “Redrive” does it. It is " +
+        "The actor is mended now, and the dead letter is put back into the queue, as “Redrive” does. It is " +
         "handled as if nothing had happened.",
       act: async (say) => {
         await actor.mend(true);

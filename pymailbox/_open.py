@@ -229,9 +229,10 @@ def compact(location: MailboxLocation) -> Coroutine[Any, Any, int]:
     and others cannot write meanwhile. If the call is cancelled, it has done part of the work.
 
     Raises:
-        TypeError, ValueError: the location is invalid. UnsupportedError: it is not in a SQLite file.
-        StorageUnavailableError: there is no such file, or it may not be written. StorageFullError: the file has to be
-        rewritten, and there is no room for that.
+        TypeError, ValueError: the location is invalid.
+        UnsupportedError: it is not in a SQLite file.
+        StorageUnavailableError: there is no such file, or it may not be written.
+        StorageFullError: the file has to be rewritten, and there is no room for that.
     """
     return _compact(resolved(parse_location(location)))
 

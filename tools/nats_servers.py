@@ -150,10 +150,14 @@ class Server:
             raise RuntimeError(f"the NATS server {self.name} has ended:\n{self.log()}")
         return bool(self.told("/healthz") == {"status": "ok"})
 
+    def url_of(self, path: str) -> str:
+        """Where the server's monitoring has a path."""
+        return f"http://{HOST}:{self._http_port}{path}"
+
     def told(self, path: str) -> Any:
         """What the server reports at a path of its monitoring; None if it does not answer."""
         try:
-            with urllib.request.urlopen(f"http://{HOST}:{self._http_port}{path}", timeout=5) as answer:
+            with urllib.request.urlopen(self.url_of(path), timeout=5) as answer:
                 return json.load(answer)
         except (urllib.error.HTTPError, OSError):
             return None

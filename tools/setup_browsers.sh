@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs the browsers that the tests drive, and fails with the command to run for each one that can't be had.
+# Installs the browsers that the tests drive, and fails with the command to run for each one that cannot be installed.
 # On Debian as root they come from apt; elsewhere they are Playwright's and selenium's own downloads.
 set -euo pipefail
 packages=(chromium chromium-driver firefox-esr webkit2gtk-driver xvfb)

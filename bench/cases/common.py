@@ -18,6 +18,9 @@ FILL_BYTES = 32 * 1024 * 1024
 RATE = "messages/s"
 TIME = "ms"
 SPACE = "MB"
+MEMORY = "KiB"
+BYTES = "bytes"
+PROCESSOR_TIME = "µs"
 
 
 def random_payload(size: int) -> bytes:

@@ -22,15 +22,18 @@ _tasks: set[asyncio.Task[None]] = set()
 
 
 async def listen() -> None:
-    """Waits for messages from now on."""
+    """Waits for messages until `stop`."""
     queue = await ours.open("strict")
 
     async def receive() -> None:
-        while True:
-            message = await queue.wait()
-            (sent,) = struct.unpack_from("<d", message.payload)
-            _latencies.append(_now() - sent)
-            await queue.ack(message)
+        try:
+            while True:
+                message = await queue.wait()
+                (sent,) = struct.unpack_from("<d", message.payload)
+                _latencies.append(_now() - sent)
+                await queue.ack(message)
+        finally:
+            await queue.close()
 
     _tasks.add(asyncio.ensure_future(receive()))
     await asyncio.sleep(PAUSE_SECONDS)
@@ -47,8 +50,12 @@ async def send(count: int, payload_bytes: int) -> None:
     await queue.close()
 
 
-def taken() -> str:
-    """What was measured since the last call, as JSON."""
+async def stop() -> str:
+    """Stops waiting, since the tabs share the mailbox; returns what was measured, as JSON."""
+    while _tasks:
+        task = _tasks.pop()
+        task.cancel()
+        await asyncio.wait([task])
     text = json.dumps(_latencies)
     _latencies.clear()
     return text

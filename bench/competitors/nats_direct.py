@@ -1,19 +1,25 @@
 """nats-py used directly, as its documentation shows it: a work queue, `publish` with its acknowledgement, a pull
-consumer's `fetch`, `ack_sync`. Several messages are published, or acknowledged, at once.
+consumer's `fetch`, `ack_sync`. Several messages are published, or acknowledged, at once. In a page, where nats-py has
+no transport of its own, it has ours: the page's WebSocket.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterable, Sequence
 
-import nats
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.js.api import RetentionPolicy
 
 from bench.competitors.servers import PLACE
 from bench.queues import Durability
+
+if sys.platform == "emscripten":
+    from pymailbox.backends.jetstream.websocket import PageClient as NewClient
+else:
+    NewClient = Client
 
 PACKAGE = "nats"
 """What a user imports."""
@@ -68,7 +74,16 @@ class PullQueue:
 
 
 async def _connect() -> Client:
-    return await nats.connect([f"nats://{address}" for address in PLACE.addresses.split(",")])
+    client = NewClient()
+    await client.connect(PLACE.urls)
+    return client
+
+
+async def delete_streams(names: Iterable[str]) -> None:
+    """Deletes streams, with all that is in them."""
+    async with await _connect() as client:
+        for name in names:
+            await client.jetstream(timeout=SECONDS).delete_stream(name)
 
 
 async def open(durability: Durability) -> PullQueue:  # noqa: A001 - the competitors' common interface
@@ -79,5 +94,4 @@ async def open(durability: Durability) -> PullQueue:  # noqa: A001 - the competi
 
 
 async def destroy() -> None:
-    async with await _connect() as client:
-        await client.jetstream().delete_stream(STREAM)
+    await delete_streams([STREAM])

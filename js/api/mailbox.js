@@ -207,7 +207,7 @@ export class Mailbox {
    *
    * The header `content-type: application/json` says so, unless `headers` name another type.
    * @param {unknown} value what JSON can hold; `undefined` in an object is left out, as `JSON.stringify` does
-   * @param {EnqueueJsonOptions} [options] as for `enqueue`, and `sender`, by default of no bytes
+   * @param {EnqueueJsonOptions} [options] as for `enqueue`, and `sender`, empty by default
    * @returns {Promise<string>} a canonical UUID
    * @throws {TypeError | RangeError} JSON cannot hold the value (a function, a BigInt, NaN, bytes, a Map, a Set, or
    * what contains itself), or an option is invalid; nothing was stored

@@ -80,7 +80,7 @@ export async function importMailbox(mailbox, source, options) {
     else if (!isBlank(line)) await intake.take(number, line);
   }
   signal?.throwIfAborted();
-  if (number === 0) throw new RangeError("source is empty; an export has a head line at least");
+  if (number === 0) throw new RangeError("source is empty; an export has at least a head line");
   await intake.store();
   return intake.report();
 }

@@ -48,7 +48,7 @@ const typedArrayName = Function.prototype.call.bind(
   ),
 );
 
-/** Throws for whatever is no `ArrayBuffer`, of any window; a shared one is none. @type {(value: unknown) => number} */
+/** Throws unless it is an `ArrayBuffer`, of any window; shared memory is not one. @type {(value: unknown) => number} */
 const lengthOfUnshared = Function.prototype.call.bind(
   /** @type {() => number} */ (Object.getOwnPropertyDescriptor(ArrayBuffer.prototype, "byteLength")?.get),
 );

@@ -2,10 +2,10 @@
  * Tells listeners that the counts of a mailbox may have changed: functions of this context, and other contexts that
  * listen.
  *
- * It costs nobody else anything. A context that listens tells all that it has heard of: when it begins, whenever
- * somebody greets (see `notifier.js`), and now and then; for a while after that the others tell it of their commits.
- * That may get lost, so a listener also looks at the last version of the mailbox: now and then, or all the time if
- * contexts cannot talk to each other.
+ * It costs nobody else anything. A context that listens says so to all the others that it knows of: when it begins,
+ * whenever somebody says hello (see `notifier.js`), and now and then; for a while after that they tell it of their
+ * commits. That may get lost, so a listener also looks at the last version of the mailbox: now and then, or all the
+ * time if contexts cannot talk to each other.
  */
 
 /** The least milliseconds between two calls of the same listener. */
@@ -17,7 +17,7 @@ const BELIEVED = 30_000;
 
 /**
  * What a context that listens sends, and what it is sent.
- * @typedef {{listening: string[]} | {changed: string}} News
+ * @typedef {{listening: string[]} | {changed: string}} Announcement
  */
 
 /** Calls a function at once, or once a little later if it was just called; no call is lost. */
@@ -74,7 +74,7 @@ export class Changes {
   #slowPoll;
 
   /**
-   * @param {{hasChannel: boolean, tellNews(news: News): void}} notifier
+   * @param {{hasChannel: boolean, announce(announcement: Announcement): void}} notifier
    * @param {(mailbox: string) => Promise<string>} lookUp a text that changes with each commit to a mailbox
    * @param {number} slowPoll milliseconds after which a listener looks in any case
    */
@@ -119,16 +119,16 @@ export class Changes {
     }
   }
 
-  /** Handles a message of another context. @param {News} news */
-  receive(news) {
-    if ("changed" in news) {
-      this.#tell(news.changed);
+  /** Handles a message of another context. @param {Announcement} announcement */
+  receive(announcement) {
+    if ("changed" in announcement) {
+      this.#tell(announcement.changed);
       return;
     }
     const until = performance.now() + BELIEVED;
-    for (const mailbox of news.listening) {
+    for (const mailbox of announcement.listening) {
       const telling =
-        this.#elsewhere.get(mailbox)?.telling ?? new Merged(() => this.#notifier.tellNews({ changed: mailbox }));
+        this.#elsewhere.get(mailbox)?.telling ?? new Merged(() => this.#notifier.announce({ changed: mailbox }));
       this.#elsewhere.set(mailbox, { until, telling });
     }
   }
@@ -148,7 +148,7 @@ export class Changes {
 
   #say() {
     this.#saidAt = performance.now();
-    this.#notifier.tellNews({ listening: [...this.#listeners.keys()] });
+    this.#notifier.announce({ listening: [...this.#listeners.keys()] });
   }
 
   /** @param {string} mailbox */

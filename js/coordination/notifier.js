@@ -5,8 +5,8 @@
  * database, so a waiter looks there first, again when its page comes back, and now and then.
  *
  * Notifying others costs as much as a small transaction, so a context that has never heard of another one notifies
- * nobody. It greets when it begins to listen, and those who hear that answer; then each tells the other what it has not
- * sent since the greeting, and both look again. A context that stops listening before that sends anyway: it would not
+ * nobody. It says hello when it begins to listen, and those who hear that answer; then each tells the other what it has
+ * not sent since the hello, and both look again. A context that stops listening before that sends anyway: it would not
  * hear an answer.
  */
 
@@ -26,7 +26,7 @@ export const CHANNEL = "pymailbox";
 
 /**
  * Sent when a context begins to listen, and back to it by those who hear it; `at` is the time.
- * @typedef {{greeting: string, at: number}} Greeting
+ * @typedef {{hello: string, at: number}} Hello
  */
 /** @typedef {{answered: string}} Answer */
 
@@ -37,14 +37,17 @@ export const CHANNEL = "pymailbox";
 
 /**
  * Somebody who wants to be told the depth of a mailbox.
- * @typedef {{mailbox: string, hear(depth: number): void}} Listener
+ * @typedef {{mailbox: string, receiveDepth(depth: number): void}} Listener
  */
 
 export class Notifier {
   /** Called when notifications may have been missed. */
   onMissed = () => {};
-  /** Handles what listeners to changes send or are sent. @type {(news: import("./changes.js").News) => void} */
-  onNews = () => {};
+  /**
+   * Handles what listeners to changes send or are sent.
+   * @type {(announcement: import("./changes.js").Announcement) => void}
+   */
+  onAnnouncement = () => {};
   /** Called before this context stops talking to others. */
   onLeaving = () => {};
   /** Answers a worker's question. @type {(() => Promise<import("./unload-notes.js").Note[]>) | undefined} */
@@ -53,20 +56,20 @@ export class Notifier {
   /** @type {Set<Listener>} */
   #listeners = new Set();
   /** @type {((notification: Notification) => void)[]} */
-  #hearers = [];
+  #onNotify = [];
   /** @type {Map<string, (kept: import("./unload-notes.js").Note[]) => void>} */
   #questions = new Map();
   /** @type {BroadcastChannel | undefined} */
   #channel;
   /** Whether there is or was somebody else. */
-  #heard = false;
+  #hasOthers = false;
   /**
    * What was not sent to anybody: the last notification about each mailbox, and when it came.
    * @type {Map<string, {notification: Notification, at: number}>}
    */
   #unsent = new Map();
   #name = randomName();
-  #greetedAt = 0;
+  #saidHelloAt = 0;
   #openChannel;
 
   /**
@@ -80,17 +83,17 @@ export class Notifier {
         event,
         () => {
           this.onMissed();
-          // somebody may have arrived and greeted meanwhile
-          this.#greet();
+          // somebody may have arrived and said hello meanwhile
+          this.#sayHello();
         },
         true,
       );
     }
   }
 
-  /** Calls a function with every notification from now on. @param {(notification: Notification) => void} hear */
-  listen(hear) {
-    this.#hearers.push(hear);
+  /** Calls a function with every notification from now on. @param {(notification: Notification) => void} onNotify */
+  listen(onNotify) {
+    this.#onNotify.push(onNotify);
   }
 
   /** Reports depths to a listener; while there are any, this context listens to others. @param {Listener} listener */
@@ -104,7 +107,7 @@ export class Notifier {
     }
     if (this.#channel === undefined) return;
     this.#channel.onmessage = ({ data }) => this.#receive(data);
-    this.#greet();
+    this.#sayHello();
   }
 
   /** @param {Listener} listener */
@@ -112,11 +115,11 @@ export class Notifier {
     this.#listeners.delete(listener);
     if (this.#listeners.size > 0) return;
     this.onLeaving();
-    // an answer to the greeting may be on its way, and nobody will be here to receive it
-    this.#tellSince(this.#greetedAt);
+    // an answer to the hello may be on its way, and nobody will be here to receive it
+    this.#tellSince(this.#saidHelloAt);
     this.#channel?.close();
     this.#channel = undefined;
-    this.#heard = false;
+    this.#hasOthers = false;
   }
 
   /** @param {Notification} notification @param {Listener[]} [excluded] who need not be told the depth */
@@ -127,7 +130,7 @@ export class Notifier {
 
   /** Publishes only to other contexts. @param {Notification} notification */
   tellOthers(notification) {
-    if (this.#heard) this.#channel?.postMessage(notification);
+    if (this.#hasOthers) this.#channel?.postMessage(notification);
     else {
       const count = countOf(this.#unsent.get(notification.mailbox)?.notification) + countOf(notification);
       this.#unsent.set(notification.mailbox, { notification: { ...notification, count }, at: now() });
@@ -139,10 +142,13 @@ export class Notifier {
     return this.#channel !== undefined;
   }
 
-  /** Tells others about changes, or that this context listens for them. @param {import("./changes.js").News} news */
-  tellNews(news) {
-    // those not heard of yet will greet
-    if (this.#heard) this.#channel?.postMessage({ news });
+  /**
+   * Tells others about changes, or that this context listens for them.
+   * @param {import("./changes.js").Announcement} announcement
+   */
+  announce(announcement) {
+    // those not heard of yet will say hello
+    if (this.#hasOthers) this.#channel?.postMessage({ announcement });
   }
 
   /**
@@ -152,7 +158,7 @@ export class Notifier {
    */
   ask(limit) {
     return new Promise((resolve) => {
-      if (!this.#heard) return resolve([]);
+      if (!this.#hasOthers) return resolve([]);
       const asking = randomName();
       const answer = (/** @type {import("./unload-notes.js").Note[]} */ kept) => {
         clearTimeout(timer);
@@ -165,9 +171,9 @@ export class Notifier {
     });
   }
 
-  #greet() {
-    this.#greetedAt = now();
-    this.#channel?.postMessage({ greeting: this.#name, at: this.#greetedAt });
+  #sayHello() {
+    this.#saidHelloAt = now();
+    this.#channel?.postMessage({ hello: this.#name, at: this.#saidHelloAt });
   }
 
   /** @param {string} asking */
@@ -175,24 +181,27 @@ export class Notifier {
     if (this.onAsked !== undefined) this.#channel?.postMessage({ told: asking, kept: await this.onAsked() });
   }
 
-  /** @param {Notification & Partial<Greeting & Answer & Question & {news: import("./changes.js").News}>} data */
+  /**
+   * @param {Notification & Partial<Hello & Answer & Question &
+   * {announcement: import("./changes.js").Announcement}>} data
+   */
   #receive(data) {
-    this.#heard = true;
-    if (data.news !== undefined) {
-      this.onNews(data.news);
+    this.#hasOthers = true;
+    if (data.announcement !== undefined) {
+      this.onAnnouncement(data.announcement);
     } else if (data.asking !== undefined) {
       this.#answer(data.asking);
     } else if (data.told !== undefined) {
       this.#questions.get(data.told)?.(data.kept ?? []);
-    } else if (data.greeting !== undefined) {
-      this.#channel?.postMessage({ answered: data.greeting });
+    } else if (data.hello !== undefined) {
+      this.#channel?.postMessage({ answered: data.hello });
       this.#tellSince(data.at ?? 0);
       // this context may have been frozen and missed some
       this.onMissed();
     } else if (data.answered === undefined) {
       this.#tell(data, []);
     } else if (data.answered === this.#name) {
-      this.#tellSince(this.#greetedAt);
+      this.#tellSince(this.#saidHelloAt);
       // others notified nobody of what they stored before they knew of this context
       this.onMissed();
     }
@@ -209,10 +218,10 @@ export class Notifier {
     const { mailbox, depth } = notification;
     if (depth !== undefined) {
       for (const listener of [...this.#listeners]) {
-        if (listener.mailbox === mailbox && !excluded.includes(listener)) listener.hear(depth);
+        if (listener.mailbox === mailbox && !excluded.includes(listener)) listener.receiveDepth(depth);
       }
     }
-    for (const hear of this.#hearers) hear(notification);
+    for (const onNotify of this.#onNotify) onNotify(notification);
   }
 }
 

@@ -27,7 +27,7 @@ export class UnloadNotes {
   unloads = 0;
 
   /** Notes that other contexts have sent. @type {Map<string, string>} */
-  #heard = new Map();
+  #received = new Map();
 
   /** To be called when the page is left, before anything else. */
   countUnload() {
@@ -42,13 +42,13 @@ export class UnloadNotes {
   }
 
   /** @param {Note[]} notes of mailboxes that are open here */
-  hear(notes) {
-    for (const [holder, mailbox] of notes) this.#heard.set(holder, mailbox);
+  receive(notes) {
+    for (const [holder, mailbox] of notes) this.#received.set(holder, mailbox);
   }
 
   /** The notes known here, besides those in the database. @returns {Note[]} */
   known() {
-    return [...this.kept(), ...this.#heard];
+    return [...this.kept(), ...this.#received];
   }
 
   /** The notes that pages have kept. @returns {Note[]} */
@@ -64,7 +64,7 @@ export class UnloadNotes {
   /** @param {Iterable<string>} holders whose notes are in the database or no longer needed */
   forget(holders) {
     for (const holder of holders) {
-      this.#heard.delete(holder);
+      this.#received.delete(holder);
       onPage((storage) => storage.removeItem(PREFIX + holder));
     }
   }

@@ -56,7 +56,7 @@ export class Engine {
       this.waiters.wakeOneEach();
       this.changes.missed();
     };
-    this.notifier.onNews = (news) => this.changes.receive(news);
+    this.notifier.onAnnouncement = (announcement) => this.changes.receive(announcement);
     this.notifier.onLeaving = () => this.changes.hurry();
     this.notifier.listen(({ mailbox, count = 1 }) => this.waiters.wake(mailbox, count));
     this.recoveries = new Recoveries(this);

@@ -194,7 +194,7 @@ export class MailboxHandle {
   }
 
   /** The depth of the mailbox after somebody else has enqueued. @param {number} depth */
-  hear(depth) {
+  receiveDepth(depth) {
     if (!this.isClosed) this.onDepth?.(depth);
   }
 

@@ -20,11 +20,11 @@ export class PageLifecycle {
     this.#engine = engine;
     const { events } = engine.settings;
     const leave = () => this.#releaseOnUnload();
-    const comeBack = () => this.#resumeAfterUnload();
+    const resume = () => this.#resumeAfterUnload();
     for (const event of ["pagehide", "freeze"]) events.addEventListener(event, leave, true);
-    for (const event of ["pageshow", "resume"]) events.addEventListener(event, comeBack, true);
+    for (const event of ["pageshow", "resume"]) events.addEventListener(event, resume, true);
     if (typeof document !== "undefined") {
-      events.addEventListener("visibilitychange", () => document.visibilityState === "visible" && comeBack(), true);
+      events.addEventListener("visibilitychange", () => document.visibilityState === "visible" && resume(), true);
     } else if (!("ServiceWorkerGlobalScope" in globalThis)) {
       // a worker is told by its page; a service worker has no page
       events.addEventListener("message", (event) => {

@@ -41,10 +41,10 @@ export class Recoveries {
         return notes.kept();
       };
     }
-    notifier.listen(({ mailbox, notes: told }) => {
+    notifier.listen(({ mailbox, notes: left }) => {
       const recovery = this.#open.get(mailbox);
-      if (told === undefined || recovery === undefined) return;
-      notes.hear(told);
+      if (left === undefined || recovery === undefined) return;
+      notes.receive(left);
       recovery.nextLook = -Infinity;
       recovery.recoverInBackground();
     });
@@ -208,7 +208,7 @@ export class Recovery {
   /** Before a death is believed, waits for notes of others that may be on their way. */
   async #notesOfOthers() {
     const { notes, notifier } = this.#engine;
-    if (typeof document === "undefined") notes.hear(await notifier.ask(ANSWER_LIMIT));
+    if (typeof document === "undefined") notes.receive(await notifier.ask(ANSWER_LIMIT));
     else await sleep(NOTE_DELAY);
   }
 }

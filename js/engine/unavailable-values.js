@@ -52,7 +52,7 @@ export class UnavailableValues {
   /** By store and key. @type {Map<string, Value>} */
   #values = new Map();
   /** Those that were reported to the user. @type {Set<string>} */
-  #told = new Set();
+  #reported = new Set();
   /** The earliest time at which any is tried again, on the clock of `performance.now()`. */
   #notBefore = -Infinity;
   #firstWait;
@@ -116,16 +116,16 @@ export class UnavailableValues {
    * The keys of a mailbox in a store that were not reported yet; after this call they count as reported.
    * @param {string} store @param {number} mailbox @returns {number[][]}
    */
-  takeUntold(store, mailbox) {
+  takeUnreported(store, mailbox) {
     /** @type {number[][]} */
-    const untold = [];
+    const unreported = [];
     for (const [name, value] of this.#values) {
       const key = /** @type {number[]} */ (value.key);
-      if (value.store !== store || key[0] !== mailbox || this.#told.has(name)) continue;
-      this.#told.add(name);
-      untold.push(key);
+      if (value.store !== store || key[0] !== mailbox || this.#reported.has(name)) continue;
+      this.#reported.add(name);
+      unreported.push(key);
     }
-    return untold;
+    return unreported;
   }
 
   /**
@@ -178,9 +178,9 @@ export class UnavailableValues {
  * @param {import("../model/state.js").MailboxState} state @param {"segments" | "dead"} store
  */
 export async function tellOfUnavailable(reading, state, store) {
-  const untold = reading.unavailable.takeUntold(store, state.number);
-  if (untold.length === 0) return;
-  const places = untold.flatMap((key) => {
+  const unreported = reading.unavailable.takeUnreported(store, state.number);
+  if (unreported.length === 0) return;
+  const places = unreported.flatMap((key) => {
     if (store === "dead") return [{ priority: DEAD, sequence: key[1] }];
     const { first, last } = Segment.boundsIn(key) ?? { first: 0, last: -1 };
     return Array.from({ length: last + 1 - first }, (_, i) => ({ priority: key[1], sequence: first + i }));

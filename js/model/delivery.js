@@ -49,9 +49,9 @@ export const handOuts = (delivery) => Math.floor((delivery % FAILURE) / HAND_OUT
 /** How many of these failed. @param {number} delivery */
 export const failures = (delivery) => Math.floor(delivery / FAILURE);
 
-/** @param {number} delivery @param {boolean} alone whether it is the only one of its batch */
-export const handedOut = (delivery, alone) =>
-  without(SOLO, delivery) + (handOuts(delivery) < MOST_COUNTED ? HAND_OUT : 0) + (alone ? SOLO : 0);
+/** @param {number} delivery @param {boolean} solo whether it is the only one of its batch */
+export const handedOut = (delivery, solo) =>
+  without(SOLO, delivery) + (handOuts(delivery) < MOST_COUNTED ? HAND_OUT : 0) + (solo ? SOLO : 0);
 
 /** For a message that turned out to be the only one of its batch. @param {number} delivery */
 export const solo = (delivery) => without(SOLO, delivery) + SOLO;
@@ -63,7 +63,7 @@ export const undelivered = (delivery) => without(SOLO, delivery) - (handOuts(del
 export const failed = (delivery) =>
   without(SUSPECT, without(SOLO, delivery)) + (failures(delivery) < MOST_COUNTED ? FAILURE : 0);
 
-/** Its holder died. Only a message that was alone is to blame. @param {number} delivery */
+/** Its holder died. Only a message that was solo is to blame. @param {number} delivery */
 export const abandoned = (delivery) =>
   ((delivery & SOLO) !== 0 ? failed(delivery) : without(SUSPECT, delivery)) + SUSPECT;
 

@@ -65,8 +65,8 @@ export function* firstToClaim(pages, limit, now, passedOver) {
 
 /** Counts a hand-out in the delivery states of runs. @param {LaneRun[]} runs that nobody else uses */
 function handedOut(runs) {
-  const alone = runs.length === 1 && runs[0].to - runs[0].from === 1;
-  for (const run of runs) run.delivery = delivery.handedOut(run.delivery, alone);
+  const solo = runs.length === 1 && runs[0].to - runs[0].from === 1;
+  for (const run of runs) run.delivery = delivery.handedOut(run.delivery, solo);
   return runs;
 }
 

@@ -375,13 +375,13 @@ function open(settings, seen, version, birth) {
         abandoned = true;
         reject(unavailable(message, undefined, true));
       }, milliseconds);
-    let patience = giveUpAfter(
+    let timer = giveUpAfter(
       ANSWER_LIMIT,
       "IndexedDB does not answer. Another tab may be keeping it busy: close or reload the other tabs and try again.",
     );
     request.onupgradeneeded = () => {
       // how long this takes depends on how much there is
-      clearTimeout(patience);
+      clearTimeout(timer);
       const { result: database, transaction } = request;
       if (transaction === null) return;
       transaction.onabort = () => (reason ??= transaction.error);
@@ -392,18 +392,18 @@ function open(settings, seen, version, birth) {
       });
     };
     request.onblocked = () => {
-      clearTimeout(patience);
-      patience = giveUpAfter(
+      clearTimeout(timer);
+      timer = giveUpAfter(
         settings.blockedLimit,
         "Another tab keeps an older version of the mailboxes open. Close or reload it and try again.",
       );
     };
     request.onerror = () => {
-      clearTimeout(patience);
+      clearTimeout(timer);
       reject(reason ?? request.error);
     };
     request.onsuccess = () => {
-      clearTimeout(patience);
+      clearTimeout(timer);
       const { result: database } = request;
       database.onversionchange = () => database.close();
       if (abandoned) database.close();

@@ -68,7 +68,7 @@ def ask(
         answer = await ask(prices, b"tea", timeout=5.0)
         print(answer.payload)
 
-    The question is stored like any other message, with two headers more: ``reply-to``, the name of a mailbox of the
+    The question is stored like any other message, with two more headers: ``reply-to``, the name of a mailbox of the
     same database that this handle has for its answers, and ``correlation-id``. That mailbox is made for the first
     question, shared by all questions of the handle, and deleted when the handle is closed. Nobody has to acknowledge
     answers.
@@ -291,7 +291,7 @@ class Asker(Companion):
 
 
 def _unmissed(work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-    """A task of which nothing is said if its event loop is closed before it has ended: the handle says so itself."""
+    """A task that asyncio does not report if its event loop is closed before it has ended: its handle does that."""
     task = asyncio.ensure_future(work)
     task._log_destroy_pending = False  # type: ignore[attr-defined]
     return task

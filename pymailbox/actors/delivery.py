@@ -323,7 +323,7 @@ def _log_retry(record: MessageRecord, failure: Exception, delay: float) -> None:
 
 
 def _is_passing_unless_full(error: MailboxError) -> bool:
-    """Passing errors but a full storage: to wait for room with a message in hand would hold the handler up."""
+    """Passing errors, except for a full storage: waiting for room there would hold the handler up."""
     return error.passing and not isinstance(error, StorageFullError)
 
 

@@ -46,7 +46,7 @@ def name_of(marker: UUID) -> str:
 
 
 def marker_of(name: str) -> UUID | None:
-    """The marker of a reply mailbox; None if the mailbox of that name is any other."""
+    """The marker of a reply mailbox; None if the name is not that of a reply mailbox."""
     match = _NAME.fullmatch(name)
     return None if match is None else UUID(match[1])
 

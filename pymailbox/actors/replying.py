@@ -83,7 +83,7 @@ class _Replies(Companion):
         """The one used last is the last."""
 
     async def borrow(self, names: set[str]) -> _Opened:
-        """The open mailboxes of these names, without those that there are not any more."""
+        """The open mailboxes of these names, without those that no longer exist."""
         borrowed: _Opened = {}
         try:
             for name in names:

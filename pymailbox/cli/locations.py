@@ -111,7 +111,7 @@ def file_of(text: str, command: str, instead: str) -> FileLocation:
     """A location for a command that is about a whole SQLite file.
 
     Raises:
-        UsageError: it is no file.
+        UsageError: it is not a SQLite file.
     """
     location = location_of(text, None)
     if not isinstance(location, FileLocation):

@@ -90,7 +90,7 @@ def refuse_passwords(rest: str) -> None:
 
 
 def as_told_here(text: str) -> str:
-    """An error of the library's, for who cannot give its options."""
+    """An error of the library, for somebody who cannot pass its options."""
     return text.replace("Check what connect={...} says", f"Check what the environment says: {_HOW}")
 
 

@@ -107,7 +107,7 @@ class _Stop:
 
     @contextmanager
     def on_signals(self) -> Iterator[None]:
-        """Hears signals, however this process was told to treat them."""
+        """Receives signals, however this process was told to treat them."""
         if threading.current_thread() is not threading.main_thread():
             yield
             return

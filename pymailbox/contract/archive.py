@@ -130,7 +130,7 @@ class Archive(ABC):
         """Stores messages whose ids are new at the ends of their sections, all in one transaction."""
 
     async def remembered(self, after: UUID | None) -> list[Remembered]:
-        """Ids that stay known, in their order, from behind one on: at most ``PAGE_MESSAGES``; none where there are no
+        """Ids that stay known and come after one, in their order: at most ``PAGE_MESSAGES``; none where there are no
         more.
         """
         return []

@@ -78,7 +78,7 @@ def unpack_headers(stored: bytes) -> Headers:
     try:
         flat = json.loads(stored)
     except RecursionError as error:
-        raise ValueError("these are no headers") from error
+        raise ValueError("these are not headers") from error
     if not isinstance(flat, list) or len(flat) % 2 or not all(isinstance(text, str) for text in flat):
-        raise ValueError("these are no headers")
+        raise ValueError("these are not headers")
     return Headers(dict(zip(flat[::2], flat[1::2], strict=True)))

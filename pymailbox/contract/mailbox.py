@@ -45,7 +45,18 @@ class Mailbox(ABC):
     """A durable queue of messages for one actor: enqueue, dequeue a batch that is marked inflight, acknowledge.
 
     A mailbox handle belongs to the thread, event loop and process that opened it, and is one consumer. Use it with
-    ``async with``, or ``close()`` it. A verb that raises has changed nothing, unless its own docstring says otherwise.
+    ``async with``, or ``close()`` it.
+
+    Each verb is one transaction, unless its own docstring says otherwise. If it is cancelled, all of it has happened or
+    none of it. If it raises, none of it has; only after a ``ConnectionLostError`` it may have.
+
+    Raises:
+        TypeError, ValueError: an argument of a verb is invalid; the message names it.
+        MailboxClosedError: the handle is closed.
+        UnsupportedError: this backend lacks the verb, or what one of its arguments asks for.
+        WrongThreadError: the call comes from another thread, event loop or process.
+        StorageFullError: there is no room for what a verb stores (an enqueue, a send, a dead letter, a redrive).
+        ConnectionLostError, StorageUnavailableError, StorageCorruptError: the storage has failed; the message says how.
     """
 
     capabilities: ClassVar[frozenset[Capability]] = frozenset()

@@ -106,7 +106,7 @@ def read_remembered(store: Store, after: UUID | None) -> list[Remembered]:
 
 
 def remember(store: Store, ids: Sequence[Remembered], now: int) -> None:
-    """Keeps ids known, for as long as they are or are to be, whichever is longer."""
+    """Keeps ids known until the time given with each, or longer if they are known for longer already."""
     for message_id, until in ids:
         known = store.remembered_until(message_id) if store.state.remembered else None
         if until > max(now, known or 0):

@@ -46,16 +46,16 @@ def failures(delivery: int) -> int:
     return delivery // _FAILURE
 
 
-def handed_out(delivery: int, alone: bool) -> int:
-    """``alone``: whether it is the only one of its batch."""
+def handed_out(delivery: int, solo: bool) -> int:
+    """``solo``: whether it is the only one of its batch."""
     if not delivery:  # the usual case
-        return _HAND_OUT | SOLO if alone else _HAND_OUT
-    handed = delivery & ~SOLO | (SOLO if alone else 0)
+        return _HAND_OUT | SOLO if solo else _HAND_OUT
+    handed = delivery & ~SOLO | (SOLO if solo else 0)
     return handed + _HAND_OUT if hand_outs(delivery) < MOST_COUNTED else handed
 
 
 def undelivered(delivery: int) -> int:
-    """As if the last hand-out had not been."""
+    """As if the last hand-out had not happened."""
     return (delivery & ~SOLO) - (_HAND_OUT if hand_outs(delivery) else 0)
 
 
@@ -65,5 +65,5 @@ def failed(delivery: int) -> int:
 
 
 def abandoned(delivery: int) -> int:
-    """Its holder died. Only a message that was alone is to blame."""
+    """Its holder died. Only a message that was solo is to blame."""
     return (failed(delivery) if delivery & SOLO else delivery) | SUSPECT

@@ -105,7 +105,7 @@ class Notes:
         self.error_texts[priority, number] = error
 
     def forget_errors(self, priority: int, first: int, end: int) -> None:
-        """Of those from one number to before another."""
+        """Those from one number to just before another."""
         for number in range(first, end):
             self.error_texts.pop((priority, number), None)
 

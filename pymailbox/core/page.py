@@ -241,7 +241,7 @@ class Page:
             if not (0 <= where < HELD or where - HELD in slots) or not (
                 0 <= due <= LATEST if where == DELAYED else due == 0
             ):
-                raise DamagedError("a message stands where it cannot stand")
+                raise DamagedError("a message is where none can be")
             border = stop
             page._count(row, 1)
         return page

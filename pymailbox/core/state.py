@@ -238,10 +238,10 @@ class MailboxState:
         """Hands out what ``first_to_claim`` has found, or the first part of it."""
         claims = self.holders.by_number.get(holder) or self.holders.admit(holder, terms, heartbeats)
         where = HELD + claims.slot
-        alone = len(runs) == 1 and runs[0].end - runs[0].first == 1
+        solo = len(runs) == 1 and runs[0].end - runs[0].first == 1
         for priority, first, end, delivery, _, _ in runs:
             lane = self.lanes[priority]
-            handed = deliveries.handed_out(delivery, alone)
+            handed = deliveries.handed_out(delivery, solo)
             if first >= lane.frontier:
                 lane.frontier = end
                 lane.queued -= end - first
@@ -324,7 +324,7 @@ class MailboxState:
         return [LaneRun(priority, number, number + 1, row[3], row[2], row[4])]
 
     def remove_queued(self) -> tuple[int, list[LaneRun]]:
-        """Removes everything queued: how many messages there were, and those that have more than bytes elsewhere."""
+        """Removes everything queued: how many messages there were, and those with a custom id or an error."""
         count, special = self.queued, []
         mask = deliveries.CUSTOM_ID | deliveries.HAS_ERROR
 
@@ -735,7 +735,7 @@ class MailboxState:
         numbers = iter(values)
         state = cls(page_numbers=next(numbers))
         if not 0 < state.page_numbers <= 1 << 20:
-            raise DamagedError("pages are of no size")
+            raise DamagedError("the size of pages is impossible")
         may_collide, state.custom_ids, state.dead_letters, state.next_letter = islice(numbers, 4)
         state.remembered, holders, pages = islice(numbers, 3)
         state.may_collide = bool(may_collide)
@@ -748,18 +748,18 @@ class MailboxState:
             counts.append((fresh, debris))
             least = min(lane.queued, lane.delayed, lane.inflight, lane.largest, lane.directory.rows_count)
             if not 0 <= lane.frontier <= lane.next <= _LARGEST_NUMBER or least < 0:
-                raise DamagedError("a lane counts what there cannot be")
+                raise DamagedError("the counts of a lane are impossible")
         for lane, (fresh, debris) in zip(state.lanes, counts, strict=True):
             lane.directory.fresh = _ranges(numbers, fresh, lane.frontier // size)
             lane.debris = _ranges(numbers, debris, lane.next, in_order=False)
         if state.next_letter < 1 or min(state.custom_ids, state.dead_letters, state.remembered, holders, pages) < 0:
-            raise DamagedError("a head counts what there cannot be")
+            raise DamagedError("the counts of a head are impossible")
         for _ in range(holders):
             state.holders.add(Claims.decode(numbers, PRIORITIES))
         for _ in range(pages):
             priority, number, length = islice(numbers, 3)
             if not 0 <= priority < PRIORITIES or (priority, number) in state._in_head or length < 1:
-                raise DamagedError("a page is of no lane")
+                raise DamagedError("a page belongs to no lane")
             page = state.decode_page(priority, number, list(islice(numbers, length)))
             page.in_head = True
             state._in_head[priority, number] = page
@@ -782,7 +782,7 @@ def numbers_in(head: Any) -> list[int]:
     """The numbers of a head.
 
     Raises:
-        DamagedError: they are not.
+        DamagedError: the bytes are not numbers.
     """
     if not isinstance(head, bytes) or len(head) < _SUM.size or _SUM.unpack_from(head)[0] != crc32(head[_SUM.size :]):
         raise DamagedError("this is not the head of a mailbox")
@@ -799,9 +799,9 @@ def _with_sum(body: bytes) -> bytes:
 
 
 def _ranges(numbers: Iterator[int], count: int, limit: int, *, in_order: bool = True) -> list[tuple[int, int]]:
-    """Raises ``DamagedError`` where they are not."""
+    """Raises ``DamagedError`` if they are not valid."""
     if count < 0:
-        raise DamagedError("there are less than no ranges")
+        raise DamagedError("the number of ranges is negative")
     ranges = []
     border = 0
     for _ in range(count):

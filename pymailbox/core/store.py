@@ -127,7 +127,7 @@ class Store(Protocol):
         """Deletes up to ``most`` records of ids that were known until then or less; how many."""
 
     def remembered(self, after: UUID | None, most: int) -> list[tuple[UUID, int]]:
-        """Up to ``most`` ids that are known, with until when, in the order of the ids, from behind one on."""
+        """Up to ``most`` known ids that come after one, in their order, each with the time until which it is known."""
 
     # -- what nacks said -----------------------------------------------------------------------------------------------
 

@@ -106,7 +106,10 @@ class Cursor:
         return StorageCorruptError(f"{what}; delete that mailbox, and what was sent last may be sent again")
 
     async def commits_with_target(self) -> None:
-        """Raises ``ValueError`` if messages cannot be sent in the transaction that moves the cursor; sends nothing."""
+        """Raises ``ValueError`` if messages cannot be sent in the transaction that moves the cursor; sends nothing.
+
+        Nothing else is asked of the target, as a handle on a server that looks follows its mailbox from then on.
+        """
         await self._mailbox.ack_and_send(uuid4(), [(self._target, NewMessage(b"", b""))])
 
     async def send(self, records: Sequence[MessageRecord]) -> bool:

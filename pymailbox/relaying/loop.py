@@ -114,7 +114,7 @@ class Relayer(Running):
         if retry is not None and not isinstance(retry, RetryPolicy):
             raise TypeError(f"retry must be a RetryPolicy, not {type(retry).__name__}")
         if retry is not None and retry.max_deliveries is not None:
-            raise ValueError("retry must have no max_deliveries: a relay gives no message up but one that is refused")
+            raise ValueError("retry must have no max_deliveries: a relay gives up only what is refused")
         check_flag("at_least_once", at_least_once)
         self._cursor_name = None if name is None else name_of_cursor(_checked(name))
         self._is_exact = set(_NEEDED) <= target.capabilities and target._nearby is not None
@@ -282,12 +282,11 @@ class Relayer(Running):
     async def _begin(self) -> None:
         if not self._is_checked:
             await _open("source", self._at_source(self._source.status()))
-            await _open("target", self._at_target(self._target.status()))
         if self._is_exact and self._cursor_name is None:
             self._cursor_name = await self._at_source(name_of_cursor_for(self._source))
         self._route = await self._at_target(self._open_route())
         if not self._is_checked:
-            await self._at_target(self._route.commits_with_target())
+            await _open("target", self._at_target(self._route.commits_with_target()))
             self._is_checked = True
         while (sent := await self._at_target(self._route.hold())) is None:
             self._disconnected_since = None
@@ -570,9 +569,9 @@ def _tie(relay: Relayer, *mailboxes: Mailbox) -> Callable[[], None]:
     return untie
 
 
-async def _open(argument: str, status: Coroutine[Any, Any, object]) -> None:
+async def _open(argument: str, call: Coroutine[Any, Any, object]) -> None:
     try:
-        await status
+        await call
     except MailboxClosedError as error:
         raise MailboxClosedError(f"{argument} is closed. Open it again with open_mailbox()") from error
 
@@ -585,7 +584,7 @@ def _checked(name: str) -> str:
     try:
         check_name(name_of_cursor(name))
     except ValueError as error:
-        raise ValueError(f"name must be such that {name_of_cursor(name)!r} is a mailbox's: {error}") from error
+        raise ValueError(f"name must make {name_of_cursor(name)!r} a valid name of a mailbox: {error}") from error
     return name
 
 

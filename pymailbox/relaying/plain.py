@@ -23,7 +23,8 @@ class PlainRoute:
         return []
 
     async def commits_with_target(self) -> None:
-        """There is nothing to commit with."""
+        """There is nothing to commit with; it only has to be open."""
+        await self._target.status()
 
     async def send(self, records: Sequence[MessageRecord]) -> bool:
         """Sends messages in their order; after an error some may have been stored."""

@@ -29,6 +29,8 @@ class VerbUse(NamedTuple):
     stores: bool = False
     """It needs room; everything else still works when the storage is full."""
     touches_storage: bool = True
+    concerns_messages: bool = True
+    """The model and the random programs have it; one that says nothing about messages is none of their business."""
     asks_the_user: bool = False
     """It may wait for an answer that no test gives, and it may be unsupported in this environment."""
 
@@ -88,9 +90,14 @@ USES: Final[dict[str, VerbUse]] = {
     "promote": VerbUse(lambda mailbox: mailbox.promote(), Capability.PROMOTE),
     "purge": VerbUse(lambda mailbox: mailbox.purge(), Capability.PURGE),
     "set_depth_observer": VerbUse(_install_observer, Capability.DEPTH_OBSERVER, touches_storage=False),
-    "storage_report": VerbUse(lambda mailbox: mailbox.storage_report(), Capability.STORAGE_REPORT),
+    "storage_report": VerbUse(
+        lambda mailbox: mailbox.storage_report(), Capability.STORAGE_REPORT, concerns_messages=False
+    ),
     "request_persistence": VerbUse(
-        lambda mailbox: mailbox.request_persistence(), Capability.STORAGE_REPORT, asks_the_user=True
+        lambda mailbox: mailbox.request_persistence(),
+        Capability.STORAGE_REPORT,
+        concerns_messages=False,
+        asks_the_user=True,
     ),
 }
 """The verbs of a mailbox except ``close`` and its loops, by names that begin with the verb's."""

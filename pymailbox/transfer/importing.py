@@ -112,7 +112,7 @@ async def import_(
             elif line.strip():
                 await intake.take(number, line)
         if not number:
-            raise ValueError("source is empty; an export has a head line at least")
+            raise ValueError("source is empty; an export has at least a head line")
         await intake.store()
     except Exception as error:
         if number > 1:

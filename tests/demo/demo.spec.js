@@ -339,11 +339,11 @@ test("where the server is gone the page says what to do, and goes on when it is 
   await page.route(/\/handler\.py$/, (route) => route.abort());
   await page.goto("/?peers=1");
   await expect(demo.handlerStatus).toContainText(/^The handler can't be shown\. Check .* Then load the page again\./);
-  await expect(demo.handlerStatus).toContainText("actor.py can't be had: 404");
+  await expect(demo.handlerStatus).toContainText("actor.py cannot be loaded: 404");
   await expect(demo.apply).toBeDisabled();
   await expect(demo.problem).toContainText("Python could not be loaded");
   await expect(demo.problem).toContainText("whether the server still runs");
-  await expect(demo.problem).toContainText(/(actor|handler)\.py can't be had: /);
+  await expect(demo.problem).toContainText(/(actor|handler)\.py cannot be loaded: /);
   await expect(demo.state).toHaveText("The actor could not start.");
   await demo.type("for later");
 

@@ -72,6 +72,18 @@ test("the tour shows everything, and nothing is lost or doubled on the way", asy
   await expect(tour.card).toBeHidden();
 });
 
+test("the tour that begins amid a flood says that its own message is answered, and not before", async ({ page }) => {
+  await demo.openPaused("/?peers=1");
+  await demo.loaded();
+  await demo.flood.click();
+  await expect(demo.notice).toContainText("10,000");
+  const tour = new TourCard(page);
+  await page.getByRole("button", { name: "Take the tour" }).click();
+  await expect(tour.news).toHaveText("It waits for its turn: others were sent before it.");
+  await expect(tour.news).toContainText("The actor has answered");
+  expect(await demo.number("done"), "all that was sent before it").toBeGreaterThan(5_000);
+});
+
 test("the tour goes by the keyboard, back too, and keeps out of the way", async ({ page }) => {
   await page.emulateMedia({ reducedMotion: "reduce" });
   await page.setViewportSize({ width: 320, height: 700 });

@@ -74,7 +74,7 @@ assert await list_mailboxes(Path("backups/monday.db")) == ["inbox"]
 }
 """What has happened, as code that is run after them."""
 
-SERVERS: Final = {"docs/jetstream.md": "a:4222,b:4222,c:4222"}
+SERVERS: Final = dict.fromkeys(("docs/jetstream.md", "docs/scaling.md"), "a:4222,b:4222,c:4222")
 """The addresses that a page uses for the reader's NATS servers."""
 
 FLASK: Final = """

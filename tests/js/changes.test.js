@@ -58,10 +58,10 @@ class Context {
     this.world = world;
     const notifier = {
       hasChannel,
-      tellNews: (/** @type {import("../../js/coordination/changes.js").News} */ news) => {
+      announce: (/** @type {import("../../js/coordination/changes.js").Announcement} */ announcement) => {
         if (!hasChannel) return;
-        this.sent.push(Object.keys(news)[0]);
-        for (const other of world.contexts) if (other !== this) other.changes.receive(news);
+        this.sent.push(Object.keys(announcement)[0]);
+        for (const other of world.contexts) if (other !== this) other.changes.receive(announcement);
       },
     };
     const lookUp = async () => {
@@ -214,7 +214,7 @@ testIn("unreported commits are found after a while, or at once where nobody can 
 });
 
 testIn("a look that fails counts as a change: the listener finds out why", async (world) => {
-  const failing = new Changes({ hasChannel: false, tellNews: () => {} }, () => Promise.reject(new Error("gone")), 1e9);
+  const failing = new Changes({ hasChannel: false, announce: () => {} }, () => Promise.reject(new Error("gone")), 1e9);
   let told = 0;
   const stop = failing.listen("m", () => {
     told += 1;

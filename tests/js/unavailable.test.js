@@ -133,11 +133,11 @@ test("each is reported once, by mailbox and store", () => {
   const values = new UnavailableValues(WAITS);
   values.add("segments", keyOf(0));
   values.add("dead", [1, 3]);
-  assert.deepEqual(values.takeUntold("segments", 2), []);
-  assert.deepEqual(values.takeUntold("segments", 1), [keyOf(0)]);
+  assert.deepEqual(values.takeUnreported("segments", 2), []);
+  assert.deepEqual(values.takeUnreported("segments", 1), [keyOf(0)]);
   values.add("segments", keyOf(0));
-  assert.deepEqual(values.takeUntold("segments", 1), []);
-  assert.deepEqual(values.takeUntold("dead", 1), [[1, 3]]);
+  assert.deepEqual(values.takeUnreported("segments", 1), []);
+  assert.deepEqual(values.takeUnreported("dead", 1), [[1, 3]]);
   assert.equal(values.messagesOf(1).count, 1);
   assert.equal(values.messagesOf(2).count, 0);
 });

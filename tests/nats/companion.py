@@ -118,6 +118,12 @@ class Companion:
 
         cast(Any, self._link).start = fatal
 
+    async def take(self, seconds: float) -> list[str]:
+        """Wait for a message and acknowledge it; its payload."""
+        records = await self._mailbox.dequeue(1, wait=seconds)
+        await self._mailbox.ack_many(record.id for record in records)
+        return [record.payload.decode() for record in records]
+
     async def let_go(self) -> None:
         """Give back what it holds."""
         while self._held:

@@ -24,7 +24,7 @@ from pymailbox import (
     list_mailboxes,
     open_mailbox,
 )
-from pymailbox.backends.jetstream import codec, link, writer
+from pymailbox.backends.jetstream import codec, link, page, writer
 from tests.nats.fake_server import fake_server
 from tests.nats.proxy import Proxy
 from tools.nats_servers import PASSWORDS, Server, Servers, free_ports
@@ -142,6 +142,31 @@ async def test_a_wrong_password(servers: Servers, stream: str, caplog: pytest.Lo
     assert "not-the-one" not in caplog.text
 
 
+@pytest.mark.parametrize("refusal", ["User Authentication Expired", "Account Authentication Expired"])
+async def test_credentials_that_have_expired(refusal: str) -> None:
+    began = time.monotonic()
+    async with fake_server(refusal, version="2.15.1", auth_required=True) as address:
+        with pytest.raises(StorageUnavailableError, match=r"(?i)expired") as error:
+            await open_mailbox(f"nats://{address}/inbox", connect={"token": "not-shown"})
+    assert time.monotonic() - began < 3
+    assert not error.value.passing
+
+
+@pytest.mark.parametrize("option", ["user_credentials", "nkeys_seed", "nkeys_seed_str"])
+async def test_keys_without_what_signs(
+    option: str, servers: Servers, client: Client, stream: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Told before anything is created."""
+    monkeypatch.setattr(page, "find_spec", lambda name: None)
+    with pytest.raises(StorageUnavailableError, match=rf"{option}.*nats-py\[nkeys\]") as error:
+        await open_mailbox(servers.location("inbox", stream), connect={option: "a secret"})
+    assert "a secret" not in str(error.value)
+    assert not await exists(client, stream)
+    monkeypatch.setattr(page, "IN_PYODIDE", True)
+    with pytest.raises(StorageUnavailableError, match=rf"{option}.*micropip.*pip wheel --no-deps nkeys"):
+        page.check_keys({option: "a secret"})
+
+
 async def test_a_password_is_not_shown(servers: Servers, stream: str, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("DEBUG")
     password = PASSWORDS["MAILBOXES_PASSWORD"]
@@ -192,6 +217,14 @@ async def test_a_subject_that_a_user_may_not_touch_is_named(guarded: Servers) ->
     assert time.monotonic() - began < 3
 
 
+async def test_a_user_that_may_not_hear_answers_is_told(guarded: Servers) -> None:
+    """At once, and by the subject."""
+    began = time.monotonic()
+    with pytest.raises(StorageUnavailableError, match=r"'_INBOX\..*inbox_prefix"):
+        await open_mailbox(guarded.location("inbox", "alice"), connect=ALICE | {"inbox_prefix": b"_INBOX"})
+    assert time.monotonic() - began < 3
+
+
 # -- the stream -------------------------------------------------------------------------------------------------------
 
 
@@ -220,6 +253,21 @@ async def test_a_stream_with_fewer_replicas(three: Servers, stream: str) -> None
         await open_mailbox(three.location("inbox", stream))
 
 
+async def test_mailboxes_of_a_stream_commit_together_however_they_are_written(three: Servers, stream: str) -> None:
+    """Only one says on how many servers the stream is, and they name these in another order."""
+    three.start()
+    reversed_hosts = ",".join(reversed(three.addresses.split(",")))
+    async with (
+        open_mailbox(three.location("inbox", stream)) as inbox,
+        open_mailbox(f"nats://{reversed_hosts}/outbox?stream={stream}") as outbox,
+    ):
+        await inbox.enqueue(b"", b"hello")
+        (record,) = await inbox.dequeue()
+        assert await inbox.ack_and_send(record.id, [(outbox, NewMessage(b"", b"sent on"))])
+        with pytest.raises(StorageUnavailableError, match=r"num_replicas.*3.*2"):
+            await open_mailbox(f"nats://{three.addresses}/other?stream={stream}&replicas=2")
+
+
 async def test_a_full_stream_takes_claims_and_acknowledgements(servers: Servers, client: Client, stream: str) -> None:
     async with open_mailbox(servers.location("inbox", stream)) as mailbox:
         config = (await api(client, f"STREAM.INFO.{stream}"))["config"]
@@ -236,6 +284,20 @@ async def test_a_full_stream_takes_claims_and_acknowledgements(servers: Servers,
         until = time.monotonic() + SECONDS
         while not await takes(mailbox):
             assert time.monotonic() < until
+
+
+async def test_what_does_not_fit_keeps_nothing_else_out(servers: Servers, client: Client, stream: str) -> None:
+    """Calls that share a commit fail alone."""
+    async with open_mailbox(servers.location("inbox", stream)):
+        config = (await api(client, f"STREAM.INFO.{stream}"))["config"]
+        assert "error" not in await api(client, f"STREAM.UPDATE.{stream}", config | {"max_bytes": 1024 * 1024})
+    async with open_mailbox(servers.location("inbox", stream)) as mailbox:
+        half = bytes(500 * 1024)
+        stored = await asyncio.gather(
+            *(mailbox.enqueue(b"", payload) for payload in (half, half, b"1", b"2")), return_exceptions=True
+        )
+        assert [isinstance(each, StorageFullError) for each in stored] == [False, True, False, False]
+        assert [record.payload for record in await mailbox.dequeue()] == [half, b"1", b"2"]
 
 
 async def takes(mailbox: Mailbox) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 import time
+import zlib
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -15,10 +16,12 @@ from nats.aio.client import Client
 from pymailbox import (
     ConnectionLostError,
     NewMessage,
+    StorageCorruptError,
     StorageUnavailableError,
     delete_mailbox,
     list_mailboxes,
     open_mailbox,
+    relay,
 )
 from pymailbox.backends import notifier
 from pymailbox.backends.jetstream import cleaning, codec, replica, snapshots, state
@@ -150,6 +153,40 @@ async def test_what_others_publish_over_a_snapshot_hides_nothing(servers: Server
     assert await one.status() == await other.status() == await third.status()
     for mailbox in (one, other, third):
         await mailbox.close()
+
+
+async def test_a_snapshot_that_differs_is_told_by_every_verb(servers: Servers, client: Client, stream: str) -> None:
+    """To who waits as well, and with the place of it; nobody starts from it."""
+    one = await opened(servers, stream, "one")
+    await one.enqueue_many(messages(2))
+    (record,) = await one.dequeue(1)
+    await one._replica.write_snapshot()
+    waits = await opened(servers, stream, "waits")
+    assert len(await waits.dequeue()) == 1
+    waiting = asyncio.create_task(waits.dequeue(wait=SECONDS))
+    looking = waits.changes()
+    await anext(looking)
+    await asyncio.sleep(0.3)  # nothing else is to be told
+    look = asyncio.ensure_future(anext(looking))
+    checkpoint, seq = one._replica.log.checkpoint, one._replica.log.seq
+    forged = snapshots.encode_snapshot(checkpoint, seq - 1, bytes(32), zlib.compress(b"other"))
+    at = (await client.jetstream().publish(f"{stream}.m.inbox.s", forged)).seq
+    place = f"checkpoint {checkpoint} .message {at} "
+    with pytest.raises(StorageCorruptError, match=place):
+        await waiting
+    with pytest.raises(StorageCorruptError, match=place):
+        await asyncio.wait_for(look, SECONDS)
+    for verb in (one.status, one.dequeue, one.peek, one.purge, one.dead_letters, one.recover):
+        with pytest.raises(StorageCorruptError, match=place):
+            await verb()
+    with pytest.raises(StorageCorruptError, match=place):
+        await one.ack(record.id)
+    await one.close()
+    await waits.close()
+    late = await opened(servers, stream, "late")
+    with pytest.raises(StorageCorruptError, match="checksum"):
+        await late.status()
+    await late.close()
 
 
 async def test_what_is_stored_anew_after_its_claim_is_found(servers: Servers, stream: str) -> None:
@@ -298,6 +335,22 @@ async def is_told(mailbox: Any) -> bool:
     with pytest.raises(StorageUnavailableError, match="deleted"):
         await mailbox.dequeue()
     return True
+
+
+async def test_a_relay_follows_nothing_but_its_cursor(servers: Servers, stream: str, client: Client) -> None:
+    """Of many relays into one mailbox, each would hear all that the others send."""
+    async with open_mailbox("memory://") as source, open_mailbox(servers.location("inbox", stream)) as target:
+        one = relay(source, target)
+        relaying = asyncio.create_task(one)
+        await source.enqueue(b"", b"hello")
+
+        async def is_sent() -> bool:
+            return (await one.status()).sent == 1
+
+        await until(is_sent)
+        assert (await client.jetstream().stream_info(stream)).state.consumer_count == 1
+        one.stop()
+        await relaying
 
 
 @pytest.mark.parametrize("commits", [0, 40])

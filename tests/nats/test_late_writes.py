@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from typing import Any, cast
 from uuid import UUID, uuid4
@@ -166,7 +167,7 @@ async def test_what_a_claim_gave_that_nobody_waits_for_goes_back(
     with impatient.context() as patch:
         told: list[tuple[str, bytes]] = []
 
-        async def tell(subject: str, data: bytes = b"", headers: object = None) -> None:
+        def tell(subject: str, data: bytes = b"") -> None:
             told.append((subject, data))
 
         patch.setattr(direct._link, "tell", tell)
@@ -386,6 +387,17 @@ async def test_a_refused_subject_of_a_batch_is_named(servers: Servers, direct: M
     direct._link.forget(number)
 
 
+async def test_who_waits_is_told_that_the_client_has_given_up(direct: Mailbox) -> None:
+    await direct.status()
+    waiting = asyncio.create_task(direct.dequeue(wait=math.inf))
+    await asyncio.sleep(0.2)
+    assert isinstance(direct, JetStreamMailbox)
+    await direct._link._nc.close()
+    async with asyncio.timeout(5):
+        with pytest.raises(ConnectionLostError, match="for good"):
+            await waiting
+
+
 async def test_a_client_that_has_given_up_is_told_at_once(direct: Mailbox) -> None:
     assert isinstance(direct, JetStreamMailbox)
     await direct.status()
@@ -405,7 +417,7 @@ async def test_what_a_full_server_refuses_is_told_as_that(direct: Mailbox, monke
     full.set_exception(RefusedError({"err_code": 10047, "description": "insufficient storage"}))
     full.exception()
 
-    async def nothing(*_: Any) -> None:
+    def nothing(*_: Any) -> None:
         pass
 
     async def refuse(*_: Any) -> Any:

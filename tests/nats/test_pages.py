@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import hashlib
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,10 +12,12 @@ from pathlib import Path
 import pytest
 
 from pymailbox import open_mailbox
+from pymailbox.backends.jetstream import JetStreamMailbox, snapshots
 from tests.conftest import TEST_ROUTES, serve
 from tests.docs import blocks
 from tests.lanes import runtimes
 from tests.lanes.runtimes import HarnessTab, harness_path
+from tests.nats.companion import Companion
 from tools.build_wheel import WHEELS, nats_wheel_name, page_wheel_name, wheel_name
 from tools.nats_servers import PASSWORDS, Servers
 from tools.serve import Server
@@ -134,7 +138,7 @@ async def test_the_block_of_the_documentation(page: HarnessTab, index: Server, s
 def test_a_wrong_password_is_told_at_once(page: HarnessTab, servers: Servers) -> None:
     began = time.monotonic()
     text = told(page, location_of(servers, "ws", "alice"), user("alice") | {"password": "wrong"})
-    assert "refuses to let us in" in text
+    assert "refuses the connection" in text
     assert "wrong" not in text
     assert time.monotonic() - began < SECONDS / 2
 
@@ -166,3 +170,51 @@ def test_a_page_goes_on_when_the_server_is_back(page: HarnessTab, servers: Serve
         """
     )
     assert counts == "before meanwhile"
+
+
+async def test_a_page_has_the_same_state_byte_by_byte(page: HarnessTab, servers: Servers) -> None:
+    """It follows the log of a program, and works as well, while the server is killed and snapshots are written."""
+    page.run_async(
+        f"""
+        import hashlib
+        from pymailbox import NewMessage, open_mailbox
+        from pymailbox.backends.jetstream import snapshots
+
+        mailbox = await open_mailbox({location_of(servers, "ws", "followed")!r}, connect={user("mailboxes")!r})
+        await mailbox.status()
+        """
+    )
+    location = location_of(servers, "nats", "followed")
+    async with open_mailbox(location, connect=user("mailboxes")) as mailbox:
+        assert isinstance(mailbox, JetStreamMailbox)
+        program = Companion(mailbox)
+        for seed in range(4):
+            await program.work(seed, 12)
+            page.run_async(
+                """
+                await mailbox.enqueue_many([NewMessage(b"a page", bytes(size)) for size in range(0, 2000, 100)])
+                for record in await mailbox.dequeue(6):
+                    again = record.delivery_count < 2
+                    await (mailbox.nack(record.id, error="später") if again else mailbox.ack(record.id))
+                """
+            )
+            if seed == 1:
+                servers.servers[0].kill()
+                servers.start()
+            elif seed == 2:
+                await mailbox._replica.write_snapshot()
+            else:
+                page.run_async("await mailbox._replica.write_snapshot()")
+        seq, theirs = page.run_async(
+            """
+            await mailbox.status()
+            log = mailbox._replica.log
+            f"{log.seq} {hashlib.sha256(snapshots.encode(log)).hexdigest()}"
+            """
+        ).split()
+        log = mailbox._replica.log
+        async with asyncio.timeout(SECONDS):
+            while log.seq < int(seq):  # noqa: ASYNC110  nothing tells
+                await asyncio.sleep(0.01)
+        assert f"{log.seq} {hashlib.sha256(snapshots.encode(log)).hexdigest()}" == f"{seq} {theirs}"
+        page.run_async("await mailbox.close()")

@@ -4,23 +4,19 @@ of leaders differ: they have the same state, byte by byte, and nothing is lost.
 
 from __future__ import annotations
 
-import json
-import signal
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from tests.nats.companions import Companion
 from tests.nats.leaders import Leaders
-from tests.nats.other_python import environment, other_python
+from tests.nats.other_python import other_python
 from tests.nats.proxy import Proxy
 from tools.nats_servers import Servers
-from tools.serve import ROOT
 
 SECONDS = 60.0
 LEASE = 2.0
@@ -38,47 +34,6 @@ KILLS = (
     ("between two purges", "STREAM.PURGE", 2, True),
     ("after the last purges", "STREAM.PURGE", 3, True),
 )
-
-
-class Companion:
-    """A process that follows the log (`companion.py`)."""
-
-    def __init__(self, python: str, location: str, folder: Path) -> None:
-        self._process = subprocess.Popen(
-            [python, "-m", "tests.nats.companion", location, str(LEASE)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            cwd=ROOT,
-            env=environment(folder),
-            text=True,
-        )
-        self.version = tuple(self._answer())
-
-    def __enter__(self) -> Companion:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._process.kill()
-        self._process.communicate()
-
-    def tell(self, *command: Any) -> Any:
-        """What a command gives."""
-        self._say(*command)
-        return self._answer()
-
-    def dies_of(self, *command: Any) -> bool:
-        """Whether a command ends it by SIGKILL."""
-        self._say(*command)
-        return self._process.wait(SECONDS) == -signal.SIGKILL
-
-    def _say(self, *command: Any) -> None:
-        assert self._process.stdin
-        self._process.stdin.write(json.dumps(command) + "\n")
-        self._process.stdin.flush()
-
-    def _answer(self) -> Any:
-        assert self._process.stdout
-        return json.loads(self._process.stdout.readline())
 
 
 @pytest.fixture(scope="module")
@@ -100,7 +55,7 @@ def companion(servers: Servers, proxy: Proxy, stream: str, tmp_path: Path) -> It
     """Starts a process of a version of Python."""
     location = servers.location("inbox", stream, at=proxy.address)
     with ExitStack() as stack:
-        yield lambda python: stack.enter_context(Companion(python, location, tmp_path))
+        yield lambda python: stack.enter_context(Companion(python, location, LEASE, tmp_path))
 
 
 def until_all_have_heard_the_same(companions: list[Companion]) -> None:

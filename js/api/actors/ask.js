@@ -17,7 +17,7 @@ const OPTIONS = ["timeout", "sender", "priority", "headers", "messageId", "signa
  *
  *     const answer = await ask(prices, bytes("tea"), { timeout: 5000 });
  *
- * The question is stored like any other message, with two headers more: `reply-to`, the name of a mailbox that this
+ * The question is stored like any other message, with two more headers: `reply-to`, the name of a mailbox that this
  * handle has for its answers, and `correlation-id`. That mailbox is made for the first question, shared by all
  * questions of the handle, and deleted when the handle is closed. An answer is acknowledged by itself.
  *

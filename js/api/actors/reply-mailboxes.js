@@ -34,7 +34,7 @@ export function newMarker() {
 /** The name of the reply mailbox with this marker. @param {string} marker */
 export const nameOf = (marker) => PREFIX + marker;
 
-/** The marker of a reply mailbox; undefined if the mailbox of that name is any other. @param {string} name */
+/** The marker of a reply mailbox; undefined if the name is not that of a reply mailbox. @param {string} name */
 export const markerOf = (name) => NAME.exec(name)?.[1];
 
 /** Whether this is a reply mailbox, and not a new one. @param {string} name */

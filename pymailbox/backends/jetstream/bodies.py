@@ -14,9 +14,10 @@ from ...contract.archive import WholeMessage
 from ...contract.headers import NO_HEADERS, unpack_headers
 from ...contract.values import DeadLetter, MessageRecord
 from ...core.records import record_of
-from .codec import Reference
+from .codec import PLAIN, Reference
 from .errors import NO_MESSAGE, RefusedError, TimedOutError
 from .link import SEQUENCE_HEADER, Link
+from .wire import headers_of, lower_case
 
 _KEPT: Final = 8 * 1024 * 1024
 """Bytes of stream messages that a follower keeps."""
@@ -26,9 +27,6 @@ _KEPT_HEAD: Final = 300
 
 _AT_ONCE: Final = 64
 """Stream messages that are fetched at the same time."""
-
-PLAIN: Final = -1
-"""Where the bytes of a message begin that any client has published: it is the stream message as it is."""
 
 SENDER_HEADER: Final = "Pymailbox-Sender"
 PRIORITY_HEADER: Final = "Pymailbox-Priority"
@@ -45,7 +43,7 @@ class Raw(NamedTuple):
     """A stream message."""
 
     data: bytes
-    headers: Mapping[str, str]
+    headers: bytes
 
 
 class Bodies:
@@ -58,11 +56,11 @@ class Bodies:
         self._kept: OrderedDict[int, Raw] = OrderedDict()
         self._size = 0
 
-    def keep(self, seq: int, data: bytes, headers: Mapping[str, str] | None) -> None:
+    def keep(self, seq: int, data: bytes, headers: bytes) -> None:
         """Keeps what was just heard, for whoever claims it soon."""
         if len(data) > _KEPT // 4 or seq in self._kept:
             return
-        self._kept[seq] = Raw(data, headers or {})
+        self._kept[seq] = Raw(data, headers)
         self._size += len(data) + _KEPT_HEAD
         while self._size > _KEPT:
             _, raw = self._kept.popitem(last=False)
@@ -160,7 +158,8 @@ class Bodies:
             return None
         data = raws[0].data if len(raws) == 1 and raws[0] else b"".join(raw.data for raw in raws if raw)
         if reference.at == PLAIN:
-            sender = lower_case(raws[0].headers if raws[0] else {}).get(SENDER_HEADER.lower(), "")
+            headers = lower_case(headers_of(raws[0].headers if raws[0] else b""))
+            sender = headers.get(SENDER_HEADER.lower(), "")
             return Body(sender.encode(), data, b"")
         at = reference.at
         middle, end = at + reference.sender, at + reference.sender + reference.payload
@@ -186,9 +185,9 @@ class Bodies:
     async def _get(self, seq: int) -> Raw | None:
         async def get() -> Raw | None:
             answer = await self._link.ask(f"$JS.API.DIRECT.GET.{self._link.stream}", b'{"seq":%d}' % seq)
-            headers = answer.headers or {}
+            headers = headers_of(answer.headers)
             if SEQUENCE_HEADER in headers:
-                return Raw(answer.data, headers)
+                return Raw(answer.data, answer.headers)
             if headers.get("Status") != "404":
                 raise TimedOutError
             # a server that is behind may not have it yet: its leader knows
@@ -208,19 +207,4 @@ class Bodies:
                 return None
             raise
         message = answer["message"]
-        return Raw(b64decode(message.get("data", "")), parse_headers(b64decode(message.get("hdrs", ""))))
-
-
-def lower_case(headers: Mapping[str, str]) -> dict[str, str]:
-    """Headers by their names in lower case: clients write them as they like."""
-    return {name.lower(): text for name, text in headers.items()}
-
-
-def parse_headers(raw: bytes) -> dict[str, str]:
-    """Headers as a stream keeps them."""
-    headers = {}
-    for line in raw.decode("utf-8", "replace").split("\r\n")[1:]:
-        name, colon, text = line.partition(":")
-        if colon:
-            headers[name.strip()] = text.strip()
-    return headers
+        return Raw(b64decode(message.get("data", "")), b64decode(message.get("hdrs", "")))

@@ -63,8 +63,8 @@ async def store_parts(link: Link, token: str, data: bytes) -> tuple[int, ...]:
             await link.patiently(tell, "storing the parts of a message")
             if _seconds_since(told) > _TOO_LATE:
                 raise StorageUnavailableError(
-                    "a message's parts came on so slowly that the first of them may be cleared away already, and it "
-                    "was not stored. Try again",
+                    "the parts of a message came so slowly that the first of them may be gone by now, and it was not "
+                    "stored. Try again",
                     passing=True,
                 )
             told = now

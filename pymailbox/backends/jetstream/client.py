@@ -3,26 +3,126 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any
 
 from nats.aio.client import Client
+from nats.aio.transport import TcpTransport
+from nats.errors import MaxPayloadError
+from nats.protocol.command import pub_cmd
+
+from .wire import OnMessage, QuickParser, log_failure
 
 
 class LinkClient(Client):
-    """Sends nothing later than asked, and lives on whatever headers others have written."""
+    """Sends nothing later than asked, and passes on what comes in the turn in which it does."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._ps = self._parser = QuickParser(self)
+        self._has_sent = False
+        """Whether something was sent since anything came: what follows goes together, at the end of the turn."""
+        self._ending: asyncio.Handle | None = None
+        self.on_closed: Callable[[], None] | None = None
+        """Called when it has ended for good."""
+
+    async def _close(self, status: int, do_cbs: bool = True) -> None:
+        was_closed = self.is_closed
+        await super()._close(status, do_cbs)
+        if self.is_closed and not was_closed and self.on_closed is not None:
+            self.on_closed()
+
+    async def listen(self, subject: str, on_message: OnMessage) -> int:
+        """Calls ``on_message`` with whatever comes on a subject, until ``ignore``; the subscription's number."""
+        number: int = self._sid + 1
+        self._parser.listeners[b"%d" % number] = on_message
+        # with a future nats-py makes no task
+        await self.subscribe(subject, future=asyncio.get_running_loop().create_future())
+        return number
+
+    async def ignore(self, number: int) -> None:
+        """Ends a subscription."""
+        self._parser.listeners.pop(b"%d" % number, None)
+        subscription = self._subs.get(number)
+        if subscription is not None:
+            await subscription.unsubscribe()
+
+    async def _process_msg(self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: bytes) -> None:
+        listener = self._parser.listeners.get(b"%d" % sid)
+        if listener is None:
+            await super()._process_msg(sid, subject, reply, data, headers)
+        else:
+            try:
+                listener(subject, reply, data, headers or b"")
+            except Exception as error:
+                log_failure(subject, error)
+
+    async def _process_connect_init(self) -> None:
+        await super()._process_connect_init()
+        connection, reader = self._transport, getattr(self._transport, "_io_reader", None)
+        if reader is None:
+            return
+        feed_data = reader.feed_data
+
+        def feed(data: bytes) -> None:
+            # nats-py's task for reading need not wake for this
+            data = data if reader._buffer or connection is not self._transport else self._take(data)
+            if data:
+                feed_data(data)
+
+        reader.feed_data = feed
+
+    def _take(self, data: bytes) -> bytes:
+        """Takes what comes, in the turn in which it does; what is left has to be read."""
+        self._has_sent = False
+        return self._parser.feed(data) if self.is_connected else data
+
+    def send(self, subject: str, data: bytes, reply: str = "") -> None:
+        """Sends a message, if possible within the call.
+
+        Raises:
+            MaxPayloadError: the server does not take so large a one.
+            OSError: the connection is lost.
+        """
+        if len(data) > self._max_payload:
+            raise MaxPayloadError
+        command = pub_cmd(subject, reply, data)
+        self._pending.append(command)
+        self._pending_data_size += len(command)
+        if not self._has_sent:
+            self._has_sent = True
+            self._send_pending()
+        elif self._ending is None:
+            self._ending = asyncio.get_running_loop().call_soon(self._end_turn)
+
+    def _end_turn(self) -> None:
+        self._ending, self._has_sent = None, False
+        with suppress(OSError):
+            self._send_pending()
+
+    def _send_pending(self) -> None:
+        if not self._pending or not self.is_connected:
+            return
+        if self._write(self._pending):
+            self._pending, self._pending_data_size = [], 0
+        else:
+            assert self._flush_queue is not None
+            with suppress(asyncio.QueueFull):  # the flusher is at work
+                self._flush_queue.put_nowait(asyncio.get_running_loop().create_future())
+
+    def _write(self, commands: Sequence[bytes]) -> bool:
+        """Sends commands within the call; whether this connection can."""
+        if not isinstance(self._transport, TcpTransport):
+            return False
+        self._transport.writelines(list(commands))  # type: ignore[no-untyped-call]
+        return True
 
     async def _attempt_reconnect(self) -> None:
         # who asked for it gave up long before, or has sent it again
         self._pending.clear()
         self._pending_data_size = 0
         await super()._attempt_reconnect()
-
-    async def _process_headers(self, headers: bytes) -> dict[str, str] | None:
-        try:
-            return await super()._process_headers(headers)
-        except Exception:  # it would end the reading of all that comes after it
-            return {}
 
     async def _connect_to_server(self, s: Any) -> None:
         # its WebSocket takes connect_timeout for something else

@@ -27,6 +27,8 @@ MAGIC: Final = b"\x93pmb"
 _HEAD: Final = struct.Struct("<4sIBH8sQ")
 _SUMMED_FROM: Final = 8
 _COMMAND: Final = struct.Struct("<BBI")
+_PLAIN_COMMAND: Final = struct.Struct("<BBI16xII")
+"""One that stores: with how many parts, and messages, there are."""
 _MESSAGE: Final = struct.Struct("<16sBQQIII")
 _COUNT: Final = struct.Struct("<I")
 _NUMBER: Final = struct.Struct("<Q")
@@ -62,6 +64,10 @@ class Op(IntEnum):
     """The beginning of the next command's body, which is too large for one stream message."""
     UPLOAD = 22
     """More parts come of those that begin at a stream message."""
+
+
+PLAIN: Final = -1
+"""Where the bytes of a message begin that any client has published: it is the stream message as it is."""
 
 
 class Reference:
@@ -116,7 +122,7 @@ class Commit(NamedTuple):
 
 
 class UnreadableError(ValueError):
-    """This is no commit."""
+    """This is not a commit."""
 
 
 def encode_command(op: Op, body: bytes = b"", for_target: bool = False) -> bytes:
@@ -153,6 +159,41 @@ def decode(data: bytes) -> Commit:
         commands.append(Command(op, bool(for_target), data[at : at + size], at))
         at += size
     return Commit(rules, nonce, number, commands)
+
+
+class PlainCommit(NamedTuple):
+    """A commit of nothing but messages that are neither delayed nor in parts, and whose ids stay known no longer than
+    they do.
+    """
+
+    nonce: bytes
+    number: int
+    messages: list[tuple[int, bytes, int, int, int, int]]
+    """Of each its priority, its id, and as ``Reference`` has them: where its bytes begin, and how many they are."""
+
+
+def decode_plain(data: bytes) -> PlainCommit | None:
+    """As ``decode``, and quicker; None if it is not that."""
+    if len(data) < _HEAD.size or data[:4] != MAGIC:
+        return None
+    _, checksum, rules, _, nonce, number = _HEAD.unpack_from(data)
+    if rules > RULES or checksum != crc32(memoryview(data)[_SUMMED_FROM:]):
+        return None
+    messages = []
+    at = _HEAD.size
+    while at < len(data):
+        op, for_target, size, parts, count = _PLAIN_COMMAND.unpack_from(data, at)
+        if op != Op.ENQUEUE or for_target or parts:
+            return None
+        heads = at + _PLAIN_COMMAND.size
+        start = heads + count * _MESSAGE.size
+        for message_id, priority, delay, dedupe, sender, payload, headers in _MESSAGE.iter_unpack(data[heads:start]):
+            if delay or dedupe:
+                return None
+            messages.append((priority, message_id, start, sender, payload, headers))
+            start += sender + payload + headers
+        at += _COMMAND.size + size
+    return PlainCommit(nonce, number, messages)
 
 
 # -- messages ----------------------------------------------------------------------------------------------------------

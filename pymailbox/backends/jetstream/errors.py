@@ -15,6 +15,8 @@ _FULL: Final = frozenset({10023, 10047, 10077, 10122})
 _PASSING: Final = frozenset({10008, 10004, 10009, 10118, 10180, 10175, 10176, 10210})
 """No leader at the moment, a server that is only starting, or a batch of which a piece was lost or had no room."""
 _NO_JETSTREAM: Final = frozenset({10039, 10076})
+_CROWDED: Final = 10026
+"""As many consumers as a stream may have; 1,000 unless a server of 2.15 says otherwise."""
 
 
 class RefusedError(Exception):
@@ -41,6 +43,12 @@ class RefusedError(Exception):
             return StorageUnavailableError(
                 f"{what}: the server has no JetStream for this account ({self}). Start it with -js, or switch "
                 "JetStream on for the account"
+            )
+        if self.code == _CROWDED:
+            return StorageUnavailableError(
+                f"{what}: as many handles follow this stream's mailboxes as the server allows ({self}). Close some, "
+                "spread the mailboxes over several streams, or raise default_max_consumers in the server's settings",
+                passing=True,
             )
         return StorageUnavailableError(f"{what}: the server refuses ({self})")
 

@@ -8,11 +8,10 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any, Final, NamedTuple
 
-from nats.aio.msg import Msg
-
 from ...contract.errors import MailboxError
 from .errors import NO_STREAM, CutOffError, NotThereError, RefusedError, TimedOutError
 from .link import Link
+from .wire import OnMessage, headers_of
 
 _logger = logging.getLogger("pymailbox")
 
@@ -33,7 +32,8 @@ class Entry(NamedTuple):
 
     subject: str
     data: bytes
-    headers: Mapping[str, str] | None
+    headers: bytes
+    """As they came."""
     seq: int
     time: int
     """Milliseconds since 1970, by the server's clock."""
@@ -62,7 +62,7 @@ class Follower:
         """A coroutine that says where to begin; called with whether the consumer is there already: then None is no
         reason to begin elsewhere."""
         self._generation = 0
-        self._subscription: Any = None
+        self._subscription: int | None = None
         self._consumer = ""
         self._expected = 1
         self._heard = 0.0
@@ -71,6 +71,8 @@ class Follower:
         self._beginning = asyncio.Lock()
         self._again = False
         """Whether it is to begin once more."""
+        self._told = ""
+        """The last refusal, which is told once."""
         self._restarting: asyncio.Task[None] | None = None
         self._watching: asyncio.Task[None] | None = None
 
@@ -109,7 +111,7 @@ class Follower:
             start = await self._place(False)
             deliver = link.new_inbox()
             self._expected, self._heard, self._held_back = 1, link.loop.time(), []
-            self._subscription = await link.subscribe(deliver, self._listener(self._generation))
+            self._subscription = await link.listen(deliver, self._listener(self._generation))
             config: dict[str, Any] = {
                 "deliver_subject": deliver,
                 "ack_policy": "none",
@@ -144,11 +146,13 @@ class Follower:
             try:
                 async with self._beginning:
                     await self._begin()
+                self._told = ""
                 continue
             except RefusedError as error:
                 if error.code == NO_STREAM:
                     await self._look_for_stream()
-                elif not error.passing:
+                elif not error.passing and str(error) != self._told:
+                    self._told = str(error)
                     _logger.warning("a mailbox cannot be followed at the moment: %s", error)
             except NotThereError:
                 await self._look_for_stream()
@@ -170,14 +174,14 @@ class Follower:
     async def _end(self) -> None:
         await self._unsubscribe()
         if self._consumer:
-            await self._link.tell(f"$JS.API.CONSUMER.DELETE.{self._link.stream}.{self._consumer}")
+            self._link.tell(f"$JS.API.CONSUMER.DELETE.{self._link.stream}.{self._consumer}")
             self._consumer = ""
 
     async def _unsubscribe(self) -> None:
         if self._subscription is not None:
             subscription, self._subscription = self._subscription, None
             with suppress(Exception):  # of a connection that is lost
-                await subscription.unsubscribe()
+                await self._link.ignore(subscription)
 
     async def _watch(self) -> None:
         while True:
@@ -187,24 +191,21 @@ class Follower:
                 self._heard = self._link.loop.time()
                 self.restart()
 
-    def _listener(self, generation: int) -> Any:
-        async def listen(message: Msg) -> None:
+    def _listener(self, generation: int) -> OnMessage:
+        def listen(subject: bytes, reply: bytes, data: bytes, headers: bytes) -> None:
             if generation != self._generation:
                 return
             self._heard = self._link.loop.time()
-            reply = message.reply
-            if not reply.startswith("$JS.ACK."):
-                await self._on_status(message)
+            if not reply.startswith(b"$JS.ACK."):
+                self._on_status(reply.decode(), headers_of(headers))
                 return
-            tokens = reply.split(".")
+            tokens = reply.split(b".")
             at = 5 if len(tokens) < 11 else 7
             if int(tokens[at + 1]) != self._expected:
                 self.restart()
                 return
             self._expected += 1
-            entry = Entry(
-                message.subject, message.data, message.headers, int(tokens[at]), int(tokens[at + 2]) // 1_000_000
-            )
+            entry = Entry(subject.decode(), data, headers, int(tokens[at]), int(tokens[at + 2]) // 1_000_000)
             if self._held_back is None:
                 self._on_entry(entry)
             else:
@@ -212,12 +213,11 @@ class Follower:
 
         return listen
 
-    async def _on_status(self, message: Msg) -> None:
-        headers = message.headers or {}
+    def _on_status(self, reply: str, headers: Mapping[str, str]) -> None:
         if headers.get("Status") == "100":
-            reply = message.reply or headers.get("Nats-Consumer-Stalled")
+            reply = reply or headers.get("Nats-Consumer-Stalled", "")
             if reply:  # flow control
-                await self._link.tell(reply)
+                self._link.tell(reply)
             last = headers.get("Nats-Last-Consumer")
             if last is not None and int(last) >= self._expected > 0:
                 self.restart()

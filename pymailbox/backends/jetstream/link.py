@@ -12,7 +12,6 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, Final, NamedTuple, NoReturn
 
-from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
 from nats.errors import MaxPayloadError
 
@@ -23,7 +22,8 @@ from . import settings
 from .client import LinkClient
 from .errors import NO_STREAM, CutOffError, NoStreamError, NotSentError, NotThereError, RefusedError, TimedOutError
 from .location import Address
-from .page import check_servers, whereabouts
+from .page import check_keys, check_servers, whereabouts
+from .wire import OnMessage, headers_of
 
 _logger = logging.getLogger("pymailbox")
 
@@ -71,6 +71,12 @@ class Piece(NamedTuple):
     headers: dict[str, str]
 
 
+class Answer(NamedTuple):
+    data: bytes
+    headers: bytes
+    """As they came."""
+
+
 class Link:
     """A connection, and the stream behind it."""
 
@@ -93,13 +99,18 @@ class Link:
         self.wipes = 0
         """How often the stream was found to be another one."""
         self.created = ""
+        self._config: Mapping[str, Any] = {}
+        """What the stream is like."""
+        self._deafness: StorageUnavailableError | None = None
+        """Why no answer can come."""
         self.largest = _LARGEST_MESSAGE
         self._connect_options = connect
         self._key = key
         self._users = 0
         self._nc = _new_client()
+        self._nc.on_closed = self._on_closed
         self._inbox = ""
-        self._asked: dict[str, tuple[set[str], asyncio.Future[Msg]]] = {}
+        self._asked: dict[str, tuple[set[str], asyncio.Future[Answer]]] = {}
         self._asks = 0
         self._closing: asyncio.Future[None] | None = None
         self._opening: asyncio.Task[None] | None = None
@@ -115,7 +126,10 @@ class Link:
         """A link that works; ``release`` comes after it."""
         check_servers(address.servers)
         options = connect or Connect({})
-        key = (address, tuple(sorted((name, _identity(value)) for name, value in options.items())), create)
+        check_keys(options)
+        # however the location is written
+        place = frozenset(address.servers), address.stream
+        key = (place, tuple(sorted((name, _identity(value)) for name, value in options.items())), create)
         for loop in [loop for loop in _links if loop.is_closed()]:
             del _links[loop]  # its links know it, and would keep it
         links = _links.setdefault(asyncio.get_running_loop(), {})
@@ -127,10 +141,21 @@ class Link:
         assert link._opening is not None
         try:
             await asyncio.shield(link._opening)
+            link._want_replicas(address.replicas)
         except BaseException:
             await link.release()
             raise
         return link
+
+    def _want_replicas(self, replicas: int | None) -> None:
+        """Notes on how many servers the stream has to be, if a location says it.
+
+        Raises:
+            StorageUnavailableError: it is on another number of them.
+        """
+        if replicas is not None:
+            settings.check_stream(self._config, self.stream, replicas)
+            self.address = self.address._replace(replicas=replicas)
 
     async def release(self) -> None:
         """To be called once for each ``acquire``; the last one closes the connection."""
@@ -193,8 +218,8 @@ class Link:
         if self._refused.done():
             await self._give_up(connecting)
             raise StorageUnavailableError(
-                f"the NATS server at {self._where} refuses to let us in ({_text(self._refused.result())}). Check what "
-                "connect={...} says"
+                f"the NATS server at {self._where} refuses the connection ({_text(self._refused.result())}). Check "
+                "what connect={...} says"
             ) from None
         try:
             connecting.result()
@@ -204,7 +229,7 @@ class Link:
             settings.check_version(str(self._nc._server_info["version"]))
             self._note_largest()
             self._inbox = self._nc.new_inbox()
-            await self._nc.subscribe(f"{self._inbox}.*", cb=self._on_answer)
+            await self._nc.listen(f"{self._inbox}.*", self._on_answer)
             await self._find_stream(create)
         except BaseException:
             with suppress(Exception):
@@ -282,11 +307,11 @@ class Link:
             except RefusedError as refused:
                 if refused.code in (10074, 10005) and (self.address.replicas or 1) > 1:  # no suitable peers
                     raise ValueError(
-                        f"replicas={self.address.replicas} in location: the server has not so many servers beside it "
-                        f"({refused})"
+                        f"replicas={self.address.replicas} in location: the cluster has fewer servers ({refused})"
                     ) from None
                 raise
-        settings.check_stream(there["config"], self.stream, self.address.replicas)
+        self._config = there["config"]
+        settings.check_stream(self._config, self.stream, self.address.replicas)
         self._note_size(there)
         return str(there["created"])
 
@@ -355,7 +380,7 @@ class Link:
 
     async def ask(
         self, subject: str, data: bytes = b"", headers: dict[str, str] | None = None, seconds: float = _ANSWER_TIMEOUT
-    ) -> Msg:
+    ) -> Answer:
         """Sends a message and waits for the answer to it.
 
         Raises:
@@ -373,7 +398,7 @@ class Link:
 
     async def start(
         self, subject: str, data: bytes, headers: dict[str, str] | None, before: Sequence[Piece] = ()
-    ) -> tuple[str, asyncio.Future[Msg]]:
+    ) -> tuple[str, asyncio.Future[Answer]]:
         """Sends a message, and others ``before`` it: the answer to it, and a number by which to ``forget`` that.
 
         Raises:
@@ -382,19 +407,25 @@ class Link:
             StorageUnavailableError: the server does not take so large a message.
         """
         self._check_connected()
+        if self._deafness is not None:
+            raise self._deafness
         self._asks += 1
         number = str(self._asks)
-        answer: asyncio.Future[Msg] = self.loop.create_future()
+        answer: asyncio.Future[Answer] = self.loop.create_future()
         self._asked[number] = {subject, *(piece.subject for piece in before)}, answer
         try:
             for piece in before:
                 await self._nc.publish(piece.subject, piece.data, headers=piece.headers)
-            await self._nc.publish(subject, data, reply=f"{self._inbox}.{number}", headers=headers)
+            reply = f"{self._inbox}.{number}"
+            if headers is None:
+                self._nc.send(subject, data, reply)
+            else:
+                await self._nc.publish(subject, data, reply, headers)
         except MaxPayloadError as error:
             self.forget(number)
             raise StorageUnavailableError(
-                f"the server takes {self._nc.max_payload} bytes in one message, and no longer as many as when the "
-                "mailbox was opened. Try again, or raise its max_payload"
+                f"the server now takes {self._nc.max_payload} bytes in one message, fewer than when the mailbox "
+                "was opened. Try again, or raise its max_payload"
             ) from error
         except (NatsError, OSError) as error:
             self.forget(number)
@@ -408,27 +439,26 @@ class Link:
         """No answer is waited for any more."""
         self._asked.pop(number, None)
 
-    async def tell(self, subject: str, data: bytes = b"", headers: dict[str, str] | None = None) -> None:
+    def tell(self, subject: str, data: bytes = b"") -> None:
         """Sends a message to which there is no answer; nothing while there is no connection."""
-        with suppress(NatsError, OSError, CutOffError):
-            self._check_connected()
-            await self._nc.publish(subject, data, headers=headers)
+        if self.is_connected:
+            with suppress(NatsError, OSError):
+                self._nc.send(subject, data)
 
     def _check_connected(self) -> None:
         """The client would keep what is sent meanwhile, and send it long after its caller has given up."""
         if not self.is_connected:
             raise NotSentError
 
-    async def _on_answer(self, message: Msg) -> None:
-        _, answer = self._asked.pop(message.subject.rpartition(".")[2], (None, None))
-        if answer is None or answer.done():
+    def _on_answer(self, subject: bytes, reply: bytes, data: bytes, headers: bytes) -> None:
+        asked = self._asked.pop(subject.decode().rpartition(".")[2], None)
+        if asked is None or (answer := asked[1]).done():
             return
-        headers = message.headers or {}
-        if not message.data and headers.get("Status") == "503" and SEQUENCE_HEADER not in headers:
+        if not data and (told := headers_of(headers)).get("Status") == "503" and SEQUENCE_HEADER not in told:
             answer.set_exception(NotThereError())
             answer.exception()
         else:
-            answer.set_result(message)
+            answer.set_result(Answer(data, headers))
 
     async def api(self, subject: str, body: Mapping[str, Any] | None = None, seconds: float = _ANSWER_TIMEOUT) -> Any:
         """An answer of JetStream's own.
@@ -452,8 +482,12 @@ class Link:
         sequence: int = answer["seq"]
         return sequence
 
-    async def subscribe(self, subject: str, on_message: Callable[[Msg], Awaitable[None]]) -> Any:
-        return await self._nc.subscribe(subject, cb=on_message, pending_msgs_limit=-1, pending_bytes_limit=-1)
+    async def listen(self, subject: str, on_message: OnMessage) -> int:
+        """Until ``ignore``, which takes what this gives."""
+        return await self._nc.listen(subject, on_message)
+
+    async def ignore(self, subscription: int) -> None:
+        await self._nc.ignore(subscription)
 
     def new_inbox(self) -> str:
         return f"{self._inbox}-{secrets.token_hex(8)}"
@@ -505,12 +539,18 @@ class Link:
         except (RefusedError, NotThereError, TimedOutError, CutOffError) as error:
             raise failed(what, error) from error
 
+    def check(self, what: str) -> None:
+        """Raises ``ConnectionLostError`` if the client has given up."""
+        if self._nc.is_closed:
+            self.lost(what, NotSentError())
+
     def lost(self, what: str, cause: BaseException) -> NoReturn:
         told = f"no answer from {self._where} for {PATIENCE:.0f} seconds"
         if isinstance(cause, RefusedError):
             told = f"the server refuses ({cause}) what it did not answer before"
         if self._nc.is_closed:
-            told = f"the connection to {self._where} is closed for good ({_text(self._nc.last_error or cause)})"
+            last = self._nc.last_error
+            told = f"the connection to {self._where} is closed for good{'' if last is None else f' ({_text(last)})'}"
         raise ConnectionLostError(f"{what}: {told}, and the outcome is unknown") from cause
 
     # -- what the client tells -----------------------------------------------------------------------------------------
@@ -528,6 +568,13 @@ class Link:
 
     def _refuse(self, told: str, text: str) -> None:
         """The client tells the subject in lower case."""
+        if self._inbox and told.startswith(self._inbox.lower()):
+            self._deafness = StorageUnavailableError(
+                f"the user of this connection may not listen on the subject {self._inbox!r}, where answers come "
+                f"({text}). Give it the permission, or name one that it has with connect={{'inbox_prefix': ...}}"
+            )
+            self._fail_all(self._deafness)
+            return
         subjects = {
             subject for asked, _ in self._asked.values() for subject in asked if subject.lower() == told.lower()
         }
@@ -544,9 +591,16 @@ class Link:
 
     async def _on_reconnected(self) -> None:
         self._note_largest()
+        self._deafness = None
         self._fail_all(CutOffError())
         for call in list(self.on_reconnect):
             call()
+
+    def _on_closed(self) -> None:
+        self._fail_all(CutOffError())
+        for name in self.replicas:
+            self.notifier.wake(name, 1 << 30)  # to be told
+            self.notifier.changed((name,))
 
     def _fail_all(self, error: Exception) -> None:
         for _, answer in self._asked.values():

@@ -77,7 +77,7 @@ def _parse_query(location: str, query: str) -> tuple[str, int | None]:
         if key == "stream":
             if not _STREAM.fullmatch(value):
                 raise ValueError(
-                    f"location {location!r} has the stream {value!r}: a stream's name is of 1 to 64 letters, digits, "
+                    f"location {location!r} has the stream {value!r}: a stream's name has 1 to 64 letters, digits, "
                     "'-' and '_'"
                 )
             stream = value

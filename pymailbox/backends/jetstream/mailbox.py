@@ -163,7 +163,9 @@ class JetStreamMailbox(EmbeddedMailbox):
         await self._submit(Call(codec.encode_command(Op.MARK)))
 
     async def _follow(self) -> None:
-        if not self._replica.following:
+        if self._replica.following:
+            self._replica.check()  # it may have come to an end since
+        else:
             await self._replica.follow()
         self._check_wiped()
 

@@ -6,8 +6,9 @@ import asyncio
 import logging
 import re
 import secrets
+import time
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Final
 
@@ -23,6 +24,12 @@ _logger = logging.getLogger("pymailbox")
 
 _LONGEST_ABSENCE: Final = 1.0
 """Seconds after which a page that still runs counts as there again: it was not left after all."""
+
+_KEYS: Final = ("user_credentials", "nkeys_seed", "nkeys_seed_str")
+"""What nats-py's `connect` takes that signs with a key."""
+
+_TO_SEND: Final = 0.1
+"""Seconds for which a page stays in Firefox when it is left."""
 
 _LOOPBACK: Final = re.compile(r"ws://(localhost|[^/]*\.localhost|127\.[\d.]+|\[::1\]):\d+", re.IGNORECASE)
 
@@ -43,6 +50,24 @@ def check_servers(servers: Sequence[str]) -> None:
     elif scheme in ("ws", "wss") and find_spec("aiohttp") is None:
         why = "nats-py's WebSocket needs aiohttp. Install it, with pip install 'pymailbox[nats]'"
         raise missing_backend(scheme, why, MissingImportError)
+
+
+def check_keys(options: Mapping[str, Any]) -> None:
+    """Whether what nats-py needs is here, if somebody connects with keys.
+
+    Raises:
+        StorageUnavailableError: it says what to install.
+    """
+    given = next((name for name in _KEYS if options.get(name) is not None), None)
+    if given is None or find_spec("nkeys") is not None:
+        return
+    how = "pip install 'nats-py[nkeys]'"
+    if IN_PYODIDE:
+        how = (
+            "await micropip.install([URL, 'pynacl']), where URL is that of a wheel which you have made, as PyPI has "
+            "none: pip wheel --no-deps nkeys"
+        )
+    raise MissingImportError(f"connect={{{given!r}: ...}} needs the package nkeys. Install it, with {how}")
 
 
 def check_for_page(servers: Sequence[str], origin: str) -> None:
@@ -73,6 +98,8 @@ class Whereabouts:
         self._back: asyncio.Future[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._js_document = getattr(js_context, "document", None)
+        self._drops_what_is_written = hasattr(js_context, "InternalError")
+        """Whether this is Firefox: what it has not sent when the page ends is lost."""
         listeners: dict[str, Callable[[Any], None]] = {
             **dict.fromkeys(("pagehide", "freeze"), self._leave),
             **dict.fromkeys(("pageshow", "resume", "visibilitychange"), self._come_back),
@@ -99,11 +126,16 @@ class Whereabouts:
         if self._timer is not None:
             self._timer.cancel()
         self._timer = self._loop.call_later(_LONGEST_ABSENCE, self._go_on)
+        has_said_something = False
         for link in list(self._links):
             try:
-                _leave(link)
+                has_said_something |= _leave(link)
             except Exception:
                 _logger.exception("a connection does not end with its page")
+        if has_said_something and self._drops_what_is_written:
+            end = time.perf_counter() + _TO_SEND
+            while time.perf_counter() < end:
+                pass
 
     def _come_back(self, _: Any) -> None:
         if getattr(self._js_document, "visibilityState", "visible") == "visible":
@@ -119,8 +151,10 @@ class Whereabouts:
             self._leave(js_event)
 
 
-def _leave(link: Link) -> None:
-    """Gives back what a connection's handles hold, and ends it for now, all within the call."""
+def _leave(link: Link) -> bool:
+    """Gives back what a connection's handles hold, and ends it for now, all within the call; whether they may hold
+    anything.
+    """
     messages = []
     for replica in link.replicas.values():
         holders = replica.writer.holders
@@ -131,6 +165,7 @@ def _leave(link: Link) -> None:
             # on the holder's subject: a step of unknown outcome that the page sends again when it is back is refused
             messages.append((f"{replica.base}.h.{holder:x}", codec.encode(secrets.token_bytes(8), 1, [release])))
     link.leave(messages)
+    return bool(messages)
 
 
 _whereabouts: Whereabouts | None = None

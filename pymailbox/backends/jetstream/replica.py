@@ -8,7 +8,7 @@ import secrets
 import weakref
 from base64 import b64decode
 from collections import OrderedDict, deque
-from collections.abc import Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Coroutine, Iterable, Sequence
 from datetime import datetime
 from math import inf
 from typing import Any, Final, cast
@@ -21,9 +21,9 @@ from ...contract.values import MessagePriority
 from ...core.store import Message, find
 from ..notifier import HOLDER_CHECK, Listener
 from . import codec, liveness, origin, snapshots
-from .bodies import ID_HEADER, PLAIN, PRIORITY_HEADER, Bodies, lower_case
+from .bodies import ID_HEADER, PRIORITY_HEADER, Bodies
 from .cleaning import Stock, publish_snapshot
-from .codec import RULES, Op, Reference, UnreadableError
+from .codec import PLAIN, RULES, Op, Reference, UnreadableError
 from .errors import NO_MESSAGE, RefusedError, TimedOutError
 from .follower import Entry, Follower
 from .link import Link
@@ -31,6 +31,7 @@ from .liveness import Vigil
 from .location import token_of
 from .snapshots import Snapshot
 from .state import DIED, RELEASED, Claimed, Effects, LogState, foreign_id
+from .wire import headers_of, lower_case
 from .writer import Call, Writer
 
 _logger = logging.getLogger("pymailbox")
@@ -65,6 +66,7 @@ class Replica:
         self.token = token_of(name)
         stream = link.stream
         self.base = f"{stream}.m.{self.token}"
+        self._enqueues = f"{self.base}.in"
         self._target_prefix = f"{stream}.x."
         self.log = LogState()
         self.bodies = Bodies(link, self._present)
@@ -203,6 +205,7 @@ class Replica:
         """Raises what keeps it from going on."""
         if self.broken is not None:
             raise self.broken
+        self.link.check(f"the mailbox {self.name!r}")
 
     def start_afresh(self) -> None:
         """The stream is another one."""
@@ -240,8 +243,9 @@ class Replica:
             return None if there else self.log.seq + 1
         self._check_rules(snapshot.rules)
         encoded = await snapshots.unpack(await self._packed(snapshot), snapshot)
+        log = await snapshots.decode(encoded, snapshot.seq)
         before = self.log
-        self._replace(snapshots.decode(encoded, snapshot.seq))
+        self._replace(log)
         self._snapshot_at = at
         if self._live_from is not None:
             self._live |= self.log.applied.get(self.writer.nonce, (-1, 0))[0] >= self._live_from
@@ -348,7 +352,8 @@ class Replica:
         if self.broken is not None or entry.seq <= self.log.seq:
             return
         try:
-            self._apply(entry)
+            if self._live or entry.subject != self._enqueues or not self._apply_later(entry):
+                self._apply(entry)
         except MailboxError as error:
             self._break(error)
         except Exception as error:
@@ -412,10 +417,12 @@ class Replica:
         self._follow_clock(entry.time, now, commit.number if own else None)
         if own and not self._live:
             self._live = self._live_from is not None and commit.number >= self._live_from
+            if self._live:
+                self.link.notifier.wake(self.name)  # of what came meanwhile nothing was told
         if not log.is_new(commit):
             return
         if kind in ("in", "x"):
-            self._keep_body(entry, None)
+            self._keep_body(entry)
         effects = Effects()
         results = log.apply(commit, entry.seq, holder, target, effects, wanted=own)
         if effects.reset:
@@ -438,10 +445,25 @@ class Replica:
             for number in liveness.overdue(log, self.writer.holders):
                 self.beat(number)
 
-    def _keep_body(self, entry: Entry, headers: Mapping[str, str] | None) -> None:
+    def _apply_later(self, entry: Entry) -> bool:
+        """Applies an enqueue of long ago together with others; False if it is none, or more than that."""
+        log, (_, data, headers, seq, time) = self.log, entry
+        if not data.startswith(codec.MAGIC):
+            made = foreign_id(self.link.stream, seq, time)
+            done = not headers and log.enqueue_plain_later(made, seq, time, len(data))
+        else:
+            commit = codec.decode_plain(data)
+            if commit is None or commit.nonce == self.writer.nonce or not log.is_new(commit):
+                return False
+            done = log.apply_later(commit, seq, time, len(data))
+        if done:
+            self._heard_at = time
+        return done
+
+    def _keep_body(self, entry: Entry) -> None:
         """If somebody may claim it soon: else it would be in memory for long."""
         if self._live and self.log.store.state.queued < _CLAIMED_SOON:
-            self.bodies.keep(entry.seq, entry.data, headers)
+            self.bodies.keep(entry.seq, entry.data, entry.headers)
 
     def _release_claims(self, results: list[Any]) -> None:
         """Nobody waits any more for what these claims gave."""
@@ -465,10 +487,10 @@ class Replica:
 
     def _on_foreign(self, entry: Entry, plain: bool) -> None:
         """What another program has published: an enqueue, or a dead letter."""
-        headers = lower_case(entry.headers or {})
-        own = foreign_id(self.link.stream, entry.seq, entry.time)
+        headers = lower_case(headers_of(entry.headers))
+        own = UUID(bytes=foreign_id(self.link.stream, entry.seq, entry.time))
         reference = Reference(entry.seq, PLAIN, 0, len(entry.data), 0)
-        self._keep_body(entry, entry.headers)
+        self._keep_body(entry)
         log = self.log
         reason = "another program wrote this into the stream, and it is no part of a mailbox"
         if plain and not entry.data.startswith(codec.MAGIC):

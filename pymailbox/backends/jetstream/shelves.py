@@ -6,7 +6,7 @@ import struct
 import sys
 from array import array
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import chain
 from math import inf
@@ -18,6 +18,7 @@ from ...contract.values import MessageRecord, MessageStatus
 from ...core.records import records_of
 from ...core.state import PRIORITIES, LaneRun
 from ...core.store import Message
+from .arrivals import Row
 from .codec import Reference
 
 SHELF: Final = 1024
@@ -83,6 +84,14 @@ class Shelf:
         senders.append(reference.sender)
         payloads.append(reference.payload)
         headers.append(reference.headers)
+
+    def add_rows(self, number: int, rows: Sequence[Row]) -> None:
+        """Adds some behind all others."""
+        ids, *columns = zip(*rows, strict=True)
+        self.ids += b"".join(ids)
+        offset = number - self.first
+        for column, values in zip(self.columns, (range(offset, offset + len(rows)), *columns), strict=True):
+            column.extend(values)
 
     def remove(self, first: int, end: int) -> None:
         """Removes those between two indexes."""
@@ -155,6 +164,20 @@ class Shelves:
         if parts:
             self._parts[priority, number] = parts
 
+    def append_rows(self, priority: int, first: int, rows: Sequence[Row]) -> None:
+        """As ``append``, of many messages that are in no parts."""
+        lane, at = self._lanes[priority], 0
+        while at < len(rows):
+            number = first + at
+            start = number - number % SHELF
+            shelf = lane.get(start)
+            if shelf is None:
+                shelf = lane[start] = Shelf(start)
+            some = rows[at : at + start + SHELF - number]
+            shelf.add_rows(number, some)
+            self._places[priority].update(zip((row[0] for row in some), range(number, number + len(some)), strict=True))
+            at += len(some)
+
     def messages(self, run: LaneRun, id_base: int) -> Iterator[Message]:
         for priority, shelf, first, end in self._on_shelves(run):
             for index in range(first, end):
@@ -198,6 +221,10 @@ class Shelves:
             if number is not None:
                 return priority, number
         return None
+
+    def known(self, ids: Mapping[bytes, Any]) -> set[bytes]:
+        """Those of some ids that its messages have."""
+        return {key for places in self._places for key in places.keys() & ids.keys()}
 
     def get(self, priority: int, number: int) -> Message:
         shelf = self._lanes[priority][number - number % SHELF]
@@ -304,18 +331,19 @@ class Shelves:
         ]
         return [*pieces, len(parts).to_bytes(4, "little"), b"".join(parts)]
 
-    def restore(self, data: bytes, at: int) -> int:
-        """What ``capture`` gave, joined; where it ends."""
+    def restore(self, data: bytes, at: int) -> Iterator[int]:
+        """Takes what ``capture`` gave, joined, step by step; after each, how far it is."""
         for lane, places in zip(self._lanes, self._places, strict=True):
             count, at = int.from_bytes(data[at : at + 4], "little"), at + 4
             for _ in range(count):
                 shelf, at = Shelf.decode(data, at)
                 lane[shelf.first] = shelf
                 places.update(zip(shelf.each_id(), shelf.numbers, strict=True))
+                yield at
         count, at = int.from_bytes(data[at : at + 4], "little"), at + 4
         for _ in range(count):
             priority, number, size = _PARTS.unpack_from(data, at)
             at += _PARTS.size
             self._parts[priority, number] = struct.unpack_from(f"<{size}Q", data, at)
             at += 8 * size
-        return at
+        yield at

@@ -9,7 +9,7 @@ import asyncio
 import hashlib
 import struct
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from itertools import islice
 from time import perf_counter
 from typing import Any, Final, NamedTuple, TypeVar
@@ -39,6 +39,9 @@ _PIECE: Final = 1 << 16
 """Bytes of a piece, where it is cut from something larger."""
 
 _UNPACKED_AT_ONCE: Final = 1 << 18
+
+_IN_A_STEP: Final = 64
+"""Entries after which the time is looked at."""
 
 _SLICE: Final = 0.003
 """Seconds for which the event loop is taken at once."""
@@ -108,6 +111,13 @@ class _Slices:
             await asyncio.sleep(0)
             self._end = perf_counter() + _SLICE
 
+    async def between(self, entries: Iterable[T]) -> AsyncIterator[T]:
+        """Steps after every few entries."""
+        for count, entry in enumerate(entries):
+            yield entry
+            if not count % _IN_A_STEP:
+                await self.step()
+
 
 async def take(capture: Capture, *, pack: bool) -> tuple[bytes, bytes]:
     """The digest of a state, and itself packed if that is wanted."""
@@ -139,7 +149,7 @@ async def unpack(packed: bytes, snapshot: Snapshot) -> bytes:
     except zlib.error as error:
         raise StorageCorruptError(f"a snapshot of a mailbox is damaged ({error})") from error
     if digest.digest() != snapshot.digest:
-        raise StorageCorruptError("a snapshot of a mailbox is damaged: its checksum is another one")
+        raise StorageCorruptError("a snapshot of a mailbox is damaged: its checksum does not match")
     return b"".join(pieces)
 
 
@@ -162,14 +172,14 @@ def _encode_death(entry: tuple[int, Burial]) -> bytes:
     return _DEATH.pack(letter, *place, died_at, len(data)) + data
 
 
-def decode(data: bytes, seq: int) -> LogState:
-    """What ``encode`` made.
+async def decode(data: bytes, seq: int) -> LogState:
+    """What ``encode`` made, a few milliseconds at a time.
 
     Raises:
         StorageCorruptError: it did not make this.
     """
     try:
-        return _decode(_Reader(data), seq)
+        return await _decode(_Reader(data), seq)
     except (DamagedError, ValueError, TypeError, struct.error) as error:
         raise StorageCorruptError(f"a snapshot of a mailbox cannot be read ({error})") from error
 
@@ -203,8 +213,8 @@ class _Reader:
             yield *fields, self.next(size).decode()
 
 
-def _decode(reader: _Reader, seq: int) -> LogState:
-    log = LogState()
+async def _decode(reader: _Reader, seq: int) -> LogState:
+    log, slices = LogState(), _Slices()
     store = log.store
     log.seq = seq
     log.now, log.age, log.checkpoint, log.touched = reader.fields(_LOG)
@@ -213,14 +223,17 @@ def _decode(reader: _Reader, seq: int) -> LogState:
         log.applied[nonce] = number, age
     log.fences.update(reader.table(_PAIR))
     log.uploads.update(reader.table(_PAIR))
-    for known, until in reader.table(_REMEMBERED):
+    async for known, until in slices.between(reader.table(_REMEMBERED)):
         store.remember(UUID(bytes=known), until)
-    for lane, number, error in reader.texts(_ERROR):
+    async for lane, number, error in slices.between(reader.texts(_ERROR)):
         store.note_error(lane, number, error)
-    for letter, lane, number, died_at, reason in reader.texts(_DEATH):
+    async for letter, lane, number, died_at, reason in slices.between(reader.texts(_DEATH)):
         store.note_letter(letter, lane, number, reason, died_at)
-    if store.bodies.restore(reader.data, reader.at) != len(reader.data):
-        raise DamagedError("its end is another one")
+    end = reader.at
+    for end in store.bodies.restore(reader.data, reader.at):  # noqa: B007  the last one is wanted
+        await slices.step()
+    if end != len(reader.data):
+        raise DamagedError("its end does not match")
     log.size = log.weight
     return log
 

@@ -21,7 +21,8 @@ from ...core.page import BURIED, HELD
 from ...core.state import LaneRun
 from ...core.store import Holder, Message, Place, find
 from . import codec
-from .codec import Command, Commit, Fields, Op, Reference, Sent
+from .arrivals import Arrivals, Row
+from .codec import PLAIN, Command, Commit, Fields, Op, PlainCommit, Reference, Sent
 from .shelves import Shelves
 
 REPEATED_FOR: Final = 600_000
@@ -125,7 +126,9 @@ class LogState:
     """All that follows from a mailbox's log up to some place in it."""
 
     def __init__(self) -> None:
-        self.store = Store()
+        self._store = Store()
+        self._arrivals = Arrivals()
+        """What the store lacks until somebody looks at it."""
         self.now = 0
         """The log's time, milliseconds since 1970: it never goes back."""
         self.age = 0
@@ -151,9 +154,15 @@ class LogState:
         self._more = b""
         """The beginning of the next command's body. No snapshot is taken before that comes, in the same batch."""
 
+    @property
+    def store(self) -> Store:
+        if self._arrivals:
+            self._arrivals.put_into(self._store)
+        return self._store
+
     # -- applying ------------------------------------------------------------------------------------------------------
 
-    def is_new(self, commit: Commit) -> bool:
+    def is_new(self, commit: Commit | PlainCommit) -> bool:
         """Whether it is no second copy."""
         last = self.applied.get(commit.nonce)
         return last is None or commit.number > last[0]
@@ -174,12 +183,7 @@ class LogState:
 
         The records of claims are there only if they are ``wanted``.
         """
-        applied, age = self.applied, self.age
-        applied[commit.nonce] = commit.number, age
-        applied.move_to_end(commit.nonce)
-        kept_for = REPEATED_FOR if len(applied) <= MOST_WRITERS else WRITERS_KEPT_FOR
-        while next(iter(applied.values()))[1] < age - kept_for:
-            applied.popitem(last=False)
+        self._note_writer(commit.nonce, commit.number)
         if holder is not None:
             self.fences[holder] = seq
         results: list[Any] = []
@@ -191,6 +195,46 @@ class LogState:
         finally:
             self.store.bodies.records_wanted = True
         return results
+
+    def _note_writer(self, nonce: bytes, number: int) -> None:
+        applied, age = self.applied, self.age
+        applied[nonce] = number, age
+        applied.move_to_end(nonce)
+        kept_for = REPEATED_FOR if len(applied) <= MOST_WRITERS else WRITERS_KEPT_FOR
+        while next(iter(applied.values()))[1] < age - kept_for:
+            applied.popitem(last=False)
+
+    def apply_later(self, commit: PlainCommit, seq: int, time: int, size: int) -> bool:
+        """As ``advance`` and ``apply``, of plain enqueues that nobody waits for; False, and nothing changes, if they
+        cannot be put off.
+        """
+        if not self._can_wait:
+            return False
+        self.advance(seq, time, size)
+        self._note_writer(commit.nonce, commit.number)
+        for priority, message_id, at, sender, payload, headers in commit.messages:
+            self._arrive(priority, (message_id, self.now, seq, at, sender, payload, headers))
+        return True
+
+    def enqueue_plain_later(self, message_id: bytes, seq: int, time: int, size: int) -> bool:
+        """As ``apply_later``, of what another program has sent without headers."""
+        if not self._can_wait:
+            return False
+        self.advance(seq, time, size)
+        self._arrive(MessagePriority.NORMAL, (message_id, self.now, seq, PLAIN, 0, size, 0))
+        return True
+
+    @property
+    def _can_wait(self) -> bool:
+        """Whether no more than its id decides what becomes of a message."""
+        return not (self._store.state.remembered or self._more)
+
+    def _arrive(self, priority: int, row: Row) -> None:
+        self.touched = True
+        self.bytes += _TAKEN
+        self._arrivals.add(priority, row)
+        if self._arrivals.are_many:
+            self._arrivals.put_into(self._store)
 
     def enqueue_plain(self, message: Sent, effects: Effects) -> None:
         """Stores what another program has sent."""
@@ -411,7 +455,7 @@ class LogState:
             return None
         there = self.touched
         if not self.store.state.holders.by_number:
-            self.store = Store()
+            self._store = Store()
             self.touched = False
             effects.reset = True
         return there
@@ -471,9 +515,9 @@ def _prepared(message: Sent) -> PreparedMessage:
     return PreparedMessage(b"", payload, priority, message.id, message.delay_ms, b"", message.dedupe_ms)
 
 
-def foreign_id(stream: str, seq: int, time: int) -> UUID:
+def foreign_id(stream: str, seq: int, time: int) -> bytes:
     """The id of a message that came without one: the same for everybody who follows the log."""
     made = bytearray(hashlib.sha256(f"{stream} {seq} {time}".encode()).digest()[:16])
     made[6] = made[6] & 0x0F | 0x80
     made[8] = made[8] & 0x3F | 0x80
-    return UUID(bytes=bytes(made))
+    return bytes(made)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from typing import Any, Final
 from urllib.parse import ParseResult
@@ -29,8 +29,10 @@ _LOOK_AGAIN: Final = 0.01
 class _Connection(Transport):
     """One WebSocket; another one is made for the next attempt."""
 
-    def __init__(self) -> None:
+    def __init__(self, take: Callable[[bytes], bytes]) -> None:
         self._js_socket: Any = None
+        self._take = take
+        """Takes what comes at once; gives what has to be read."""
         self._js_listeners: list[tuple[str, Any]] = []
         self._is_open = False
         self._has_ended = False
@@ -46,8 +48,12 @@ class _Connection(Transport):
             _resolve(opened)
 
         def on_message(js_event: Any) -> None:
-            self._received.append(js_event.data.to_bytes())
-            _resolve(self._arrival)
+            data = js_event.data.to_bytes()
+            if not self._received:
+                data = self._take(data)
+            if data:
+                self._received.append(data)
+                _resolve(self._arrival)
 
         def on_close(_: Any) -> None:
             self.end()
@@ -153,18 +159,25 @@ class PageClient(LinkClient):
     async def _connect_to_server(self, s: Any) -> None:
         s.last_attempt = time.monotonic()
         await whereabouts().back()
-        self._transport = connection = _Connection()
+        self._transport = connection = _Connection(self._take)
         await connection.connect(s.uri, DEFAULT_BUFFER_SIZE, self.options["connect_timeout"])
 
     def leave(self, messages: Sequence[tuple[str, bytes]]) -> None:
         connection = self._transport
         if not self.is_connected or not isinstance(connection, _Connection):
             return
-        connection.writelines([*self._pending, *(pub_cmd(subject, "", data) for subject, data in messages)])
-        self._pending, self._pending_data_size = [], 0
+        pending, self._pending, self._pending_data_size = self._pending, [], 0
         with suppress(ConnectionError):
-            connection.flush()
+            self._write([*pending, *(pub_cmd(subject, "", data) for subject, data in messages)])
         connection.end()
+
+    def _write(self, commands: Sequence[bytes]) -> bool:
+        connection = self._transport
+        if not isinstance(connection, _Connection):
+            return False
+        connection.writelines(commands)
+        connection.flush()
+        return True
 
 
 def _resolve(future: asyncio.Future[None] | None) -> None:

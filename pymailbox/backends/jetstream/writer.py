@@ -11,14 +11,12 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 from uuid import UUID
 
-from nats.aio.msg import Msg
-
 from ...contract.errors import MailboxClosedError, MailboxError, StorageCorruptError, StorageFullError
 from ..notifier import Listener
 from . import codec
 from .codec import Commit, Op
 from .errors import CHANGED, CutOffError, NotSentError, NotThereError, RefusedError, TimedOutError, WipedError
-from .link import PATIENCE, Link, Piece, failed
+from .link import PATIENCE, Answer, Link, Piece, failed
 
 if TYPE_CHECKING:
     from .replica import Replica
@@ -188,7 +186,7 @@ class Sent:
         self.error = error
         self._end(error)
 
-    async def attempt(self, answer: asyncio.Future[Msg] | None) -> None:
+    async def attempt(self, answer: asyncio.Future[Answer] | None) -> None:
         """Returns when it is known; raises the server's refusal, or ``TimedOutError`` after a while.
 
         Without an answer it can only be heard.
@@ -208,7 +206,7 @@ class Sent:
             self._attempt = None
             self._timer.cancel()
 
-    def _on_answer(self, answer: asyncio.Future[Msg]) -> None:
+    def _on_answer(self, answer: asyncio.Future[Answer]) -> None:
         if answer.cancelled() or self._attempt is None:
             return
         error = answer.exception()
@@ -317,23 +315,34 @@ class Writer:
                 continue
             calls = self._take()
             try:
-                await self._settle_doubts()
-                calls = [call for call in calls if not call.is_void]
-                if not calls:
-                    continue
-                if isinstance(calls[0], Step):
-                    await self._commit_steps([call for call in calls if isinstance(call, Step)])
-                else:
-                    await self._commit(calls)
+                await self._try(calls)
             except asyncio.CancelledError:
                 for call in calls:
                     call.fail(MailboxClosedError())
                 raise
-            except Exception as error:
-                self._in_doubt |= not isinstance(error, (RefusedError, StorageFullError, ValueError))
-                meant = failed(f"the mailbox {self._replica.name!r}", error) if _is_expected(error) else error
+
+    async def _try(self, calls: list[Call]) -> None:
+        """Commits calls together; each apart, if they are refused together."""
+        try:
+            await self._settle_doubts()
+            calls = [call for call in calls if not call.is_void]
+            if not calls:
+                return
+            if isinstance(calls[0], Step):
+                await self._commit_steps([call for call in calls if isinstance(call, Step)])
+            else:
+                await self._commit(calls)
+        except Exception as error:
+            nothing_is_stored = isinstance(error, (RefusedError, StorageFullError, ValueError))
+            calls = [call for call in calls if not call.future.done()]
+            if nothing_is_stored and len(calls) > 1:
                 for call in calls:
-                    call.fail(meant)
+                    await self._try([call])
+                return
+            self._in_doubt |= not nothing_is_stored
+            meant = failed(f"the mailbox {self._replica.name!r}", error) if _is_expected(error) else error
+            for call in calls:
+                call.fail(meant)
 
     async def _follow(self) -> None:
         try:
@@ -597,7 +606,7 @@ class Writer:
         """The connection of an attempt that has no answer and can only be heard."""
         if sent.awaited and len(messages) == 1 and headers is None:
             # what is heard needs no answer besides: it would cost as much again
-            await link.tell(*messages[0])
+            link.tell(*messages[0])
             told_on = link.connections
             with suppress(TimedOutError):
                 await sent.attempt(None)
@@ -642,7 +651,7 @@ class Writer:
 
     async def _send(
         self, messages: list[tuple[str, bytes]], headers: dict[str, str] | None
-    ) -> tuple[str, asyncio.Future[Msg]]:
+    ) -> tuple[str, asyncio.Future[Answer]]:
         link = self._link
         if len(messages) == 1:
             return await link.start(*messages[0], headers)

@@ -51,7 +51,7 @@ async def _cancelled_dequeue(program: Program) -> None:
     wait = program.rng.choice([None, 0.001, math.inf])
     call = Call(handle, "dequeue", program.limit(handle), {} if wait is None else {"wait": wait})
     chance = program.rng.random()
-    news = enqueue(program, program.handle()) if chance < 0.4 else None
+    meanwhile = enqueue(program, program.handle()) if chance < 0.4 else None
     ids: set[UUID] = set()
     if chance > 0.7 and handle.can(Capability.ACK_MANY) and handle.mailbox._acks_with_claims:
         ids = {program.id_to_ack(handle) for _ in range(program.rng.randint(1, 5))}
@@ -60,11 +60,11 @@ async def _cancelled_dequeue(program: Program) -> None:
     task = asyncio.ensure_future(call.make())
     await _turns(patience)
     seen: list[Seen] = []
-    if news is not None:
-        answer = await news.make()
-        program.write(f"{news} -> {brief(answer)}, during the next call")
-        seen.append(news.seen(answer))
-        program.remember_ids(news, answer)
+    if meanwhile is not None:
+        answer = await meanwhile.make()
+        program.write(f"{meanwhile} -> {brief(answer)}, during the next call")
+        seen.append(meanwhile.seen(answer))
+        program.remember_ids(meanwhile, answer)
         await _turns(program.rng.randrange(6))
     task.cancel()
     try:

@@ -18,9 +18,9 @@ from tests.indexeddb.scenarios.support import (
 
 COUNTING_NEWS = """() => {
   const { postMessage } = BroadcastChannel.prototype;
-  globalThis.newsOfTest = [];
+  globalThis.announcementsOfTest = [];
   BroadcastChannel.prototype.postMessage = function (message) {
-    if (message.news !== undefined) newsOfTest.push(Object.keys(message.news)[0]);
+    if (message.announcement !== undefined) announcementsOfTest.push(Object.keys(message.announcement)[0]);
     return postMessage.call(this, message);
   };
   return () => { BroadcastChannel.prototype.postMessage = postMessage; };
@@ -114,18 +114,18 @@ async def check_nobody_pays_while_nobody_listens() -> None:
     ):
         for _ in range(10):
             await other.enqueue(b"s", b"p")
-        assert list(script("newsOfTest")) == []
+        assert list(script("announcementsOfTest")) == []
         seen = Seen(mailbox)
         await seen.until(queued_messages=10)
         await eventually(_told_after(other), "that the other context tells of its commits")
         await seen.leave()
-        assert "listening" in list(script("newsOfTest"))
+        assert "listening" in list(script("announcementsOfTest"))
 
 
 def _told_after(other: Mailbox) -> Any:
     async def told() -> bool:
         await other.enqueue(b"s", b"p")
-        return "changed" in list(script("newsOfTest"))
+        return "changed" in list(script("announcementsOfTest"))
 
     return told
 

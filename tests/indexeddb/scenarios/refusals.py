@@ -117,11 +117,11 @@ async def check_enqueue_with_a_request_that_fails_is_no_enqueue() -> None:
         ("import", "segments", 0),
         ("import", "errors", 1),
     ):
-        for tenure in (False, True):
-            name = f"refused, {road}, {store}, {passing}, {tenure}"
+        for leased in (False, True):
+            name = f"refused, {road}, {store}, {passing}, {leased}"
             async with await here.open(name) as mailbox:
                 # a context that has a mailbox to itself writes without reading first
-                for i in range(6 if tenure else 1):
+                for i in range(6 if leased else 1):
                     await mailbox.enqueue(b"s", b"before %d" % i)
                 before = payloads(await mailbox.peek(100))
                 async with _failing_put(store, passing):

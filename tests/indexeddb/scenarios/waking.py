@@ -28,7 +28,7 @@ class Depths:
 
 
 def hard_of_hearing() -> Settings:
-    """A context that hears everything 0.3 seconds late, including answers to its greeting."""
+    """A context that hears everything 0.3 seconds late, including answers to its hello."""
     open_channel = """() => {
       const channel = new BroadcastChannel("pymailbox");
       return {
@@ -162,11 +162,11 @@ async def check_nobody_is_told_where_nobody_listens() -> None:
                 async def told() -> bool:
                     return list(_told())[-1:] == [4]
 
-                await eventually(told, f"the news for a context that came later, but {list(_told())}")
+                await eventually(told, f"the notifications for a context that came later, but {list(_told())}")
                 assert len(await other.dequeue()) == 4
 
 
-async def check_context_that_stores_and_is_gone_before_anybody_answered_its_greeting() -> None:
+async def check_context_that_stores_and_is_gone_before_anybody_answered_its_hello() -> None:
     here = await new_context(hard_of_hearing())
     there = await new_context(NO_SLOW_POLL)
     async with await there.open("brief") as watched:
@@ -180,7 +180,7 @@ async def check_context_that_stores_and_is_gone_before_anybody_answered_its_gree
         await eventually(told, "what a brief context stored")
 
 
-async def check_message_that_was_stored_before_its_context_heard_the_greeting() -> None:
+async def check_message_that_was_stored_before_its_context_heard_the_hello() -> None:
     here = await new_context(hard_of_hearing())
     there = await new_context(NO_SLOW_POLL)
     async with await here.open("missed") as mailbox, await there.open("missed") as other:
