@@ -286,7 +286,7 @@ def environment_of(engine: str) -> Iterator[Environment]:
         if engine in IN_PAGES:
             with (
                 _server() as server,
-                Servers(count, sync=sync, origin=server.url) as servers,
+                Servers(count, sync=sync, origins=[server.url]) as servers,
                 _tabs(IN_PAGES[engine]) as tabs,
             ):
                 yield BrowserOnServers(tabs, server.url, servers)
