@@ -1,7 +1,8 @@
 """Runs all tests, or with `fast` those of daily work, which need no browser: python -m tools.run_tests [fast]
 
 In jobs, of which a few run at once, since many of them wait for a part of their time. Those that take longest begin
-first, so that all cores have work until the end. What a job prints is shown when it is over.
+first, so that all cores have work until the end; those that hardly do anything but wait have a place of their own
+beside these. What a job prints is shown when it is over, with how long it took and how much work that was.
 
 Browsers fail at times for reasons of their own. So tests that failed are played once more, alone: what fails again
 fails the run, and what does not is named at the very end all the same, with its error. Look into each of these.
@@ -15,7 +16,7 @@ import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tools.serve import ROOT
 
@@ -44,6 +45,8 @@ class Job:
     command: Sequence[str]
     replay: Sequence[str] = ()
     """Options with which it plays what failed once more; none if it cannot."""
+    waits: bool = False
+    """Whether it mostly waits, so that a core has time for another one."""
 
     def run(self, again: str = "") -> int:
         """Run it, show what it printed, and return its status. ``again`` tells a replay from the first time."""
@@ -52,16 +55,29 @@ class Job:
         begin = time.monotonic()
         _write(f"=== {title} begins ===\n".encode())
         with tempfile.TemporaryFile() as printed:
-            status = subprocess.call(
+            process = subprocess.Popen(
                 [part.replace(_REPORT, str(REPORTS / f"{title}.xml")) for part in command],
                 cwd=ROOT,
                 stdout=printed,
                 stderr=subprocess.STDOUT,
             )
+            status, work = _wait(process)
             printed.seek(0)
-            heading = f"\n=== {title}: status {status} after {time.monotonic() - begin:.0f} s ===\n"
+            took = f"{time.monotonic() - begin:.0f} s{work}"
+            heading = f"\n=== {title}: status {status} after {took} ===\n"
             _write(heading.encode() + printed.read())
         return status
+
+
+def _wait(process: "subprocess.Popen[bytes]") -> tuple[int, str]:
+    """The status in which a process ends, and in words how long it and its children kept a core busy, where the system
+    says so.
+    """
+    if not hasattr(os, "wait4"):
+        return process.wait(), ""
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    return process.returncode, f", {usage.ru_utime + usage.ru_stime:.0f} s of CPU"
 
 
 def _write(text: bytes) -> None:
@@ -103,16 +119,19 @@ def fast_jobs() -> list[Job]:
 
 def all_jobs() -> list[Job]:
     """Those that take longest first. A new file or folder is in one that names its folder, or else in the last."""
+    scenarios = _split(
+        _SCENARIOS, {"scenarios-chromium": "chromium", "scenarios-firefox": "firefox"}, "scenarios-webkit"
+    )
+    all_else = _pytest("all-else", *_ignoring(_LANES, _SCENARIOS, "tests/chaos", "tests/unit"))
     return [
-        _playwright("firefox"),
         _playwright("chromium"),
-        _pytest("lanes-elsewhere", _LANES, *_ignoring(_IN_CHROMIUM, _IN_OTHERS, TABLE), _TABLE_OPTION),
-        _pytest("unit", "tests/unit"),
+        _playwright("firefox"),
         _pytest("chaos", "tests/chaos"),
-        *_split(_IN_CHROMIUM, {"lanes-chromium-worker": "worker"}, "lanes-chromium-page", _TABLE_OPTION),
+        _pytest("lanes-elsewhere", _LANES, *_ignoring(_IN_CHROMIUM, _IN_OTHERS, TABLE), _TABLE_OPTION),
         *_split(_IN_OTHERS, {"lanes-firefox": "Firefox-"}, "lanes-webkit", _TABLE_OPTION),
-        *_split(_SCENARIOS, {"scenarios-chromium": "chromium", "scenarios-firefox": "firefox"}, "scenarios-webkit"),
-        _pytest("all-else", *_ignoring(_LANES, _SCENARIOS, "tests/chaos", "tests/unit")),
+        _pytest("unit", "tests/unit"),
+        *_split(_IN_CHROMIUM, {"lanes-chromium-worker": "worker"}, "lanes-chromium-page", _TABLE_OPTION),
+        *(replace(job, waits=True) for job in (*scenarios, all_else)),
     ]
 
 
@@ -121,13 +140,18 @@ def _ignoring(*paths: str) -> list[str]:
 
 
 def play(jobs: Sequence[Job], at_once: int) -> dict[str, int]:
-    """Run the jobs, so many at once, and what failed in them once more, alone. The status of each, by its name."""
-    executor = ThreadPoolExecutor(at_once)
+    """Run the jobs, so many at once and beside them one of those that mostly wait, and what failed in them once more,
+    alone. The status of each, by its name.
+    """
+    working, waiting = ThreadPoolExecutor(at_once), ThreadPoolExecutor(1)
     try:
-        running = {executor.submit(job.run): job for job in jobs}
+        running = {(waiting if job.waits else working).submit(job.run): job for job in jobs}
         statuses = {running[future].name: future.result() for future in as_completed(running)}
     finally:
-        executor.shutdown(cancel_futures=True)
+        for executor in (working, waiting):
+            executor.shutdown(wait=False, cancel_futures=True)
+        for executor in (working, waiting):
+            executor.shutdown()
     for job in jobs:
         if statuses[job.name] == SOME_FAILED and job.replay:
             statuses[job.name] = job.run("-again")

@@ -454,7 +454,10 @@ test("starting over does not wait for a handler that never ends", async () => {
   await expect(demo.returned).toBeHidden();
 });
 
-test("ten thousand dead letters are redriven and deleted in a few transactions", async ({ page }) => {
+test("thousands of dead letters are redriven and deleted in a few transactions", async ({ page, browserName }) => {
+  // Each takes a few requests of the storage, so one browser has them all.
+  const count = browserName === "chromium" ? 10_000 : 2000;
+  const few = count / 20;
   await page.addInitScript(() => {
     const counts = { writing: 0 };
     Object.assign(globalThis, { counts });
@@ -465,29 +468,31 @@ test("ten thousand dead letters are redriven and deleted in a few transactions",
     };
   });
   const writing = () => page.evaluate(() => /** @type {any} */ (globalThis).counts.writing);
-  const killAll = () =>
-    page.evaluate(async () => {
+  const kill = () =>
+    page.evaluate(async (count) => {
       /** @type {typeof import("../../js/index.js")} */
       const { openMailbox } = await import(/** @type {string} */ ("/js/index.js"));
       const inbox = await openMailbox("demo");
-      for (let claimed; (claimed = await inbox.dequeue({ limit: 1000 })).length > 0; )
+      for (let killed = 0; killed < count; killed += 1000) {
+        const claimed = await inbox.dequeue({ limit: 1000 });
         await Promise.all(claimed.map(({ id }) => inbox.deadLetter(id, "on purpose")));
+      }
       await inbox.close();
-    });
+    }, count);
   await demo.openPaused();
   await demo.flood.click();
   await expect(demo.notice).toHaveText("The flood of 10,000 messages is stored.");
-  await killAll();
-  await demo.counts({ queued: 0, dead: 10_000 });
+  await kill();
+  await demo.counts({ queued: 10_000 - count, dead: count });
   let before = await writing();
   await demo.part("redrive").click();
   await demo.counts({ queued: 10_000, dead: 0 });
-  expect((await writing()) - before).toBeLessThan(500);
-  await killAll();
-  await demo.counts({ queued: 0, dead: 10_000 });
+  expect((await writing()) - before).toBeLessThan(few);
+  await kill();
+  await demo.counts({ queued: 10_000 - count, dead: count });
   before = await writing();
   await demo.startOver();
-  expect((await writing()) - before).toBeLessThan(500);
+  expect((await writing()) - before).toBeLessThan(few);
 });
 
 test("a storage that fails is announced once, not at every look", async ({ page }) => {

@@ -122,8 +122,9 @@ test("what the tour shows makes room for a card that grows, and for itself", asy
     if (isSecureContext) sessionStorage.setItem("pymailbox-demo-tour", "7");
   });
   await page.setViewportSize({ width: 320, height: 700 });
+  await demo.withoutPython();
   await page.goto("/?peers=1");
-  await demo.loaded();
+  await demo.usable();
   const tour = new TourCard(page);
   await tour.at(8, "Your own handler", "code");
   await tour.inSight("what is higher than its room");

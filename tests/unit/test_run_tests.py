@@ -1,5 +1,6 @@
 """How a run of all tests is cut into jobs, and how these are played."""
 
+import re
 import sys
 from pathlib import Path
 
@@ -74,14 +75,45 @@ def test_what_failed_is_played_again_alone_with_a_report_of_its_own(
     assert printed.count("ran\n") == len(jobs)
 
 
-def test_so_many_run_at_once(tmp_path: Path) -> None:
-    """Three that wait for each other end; a fourth begins when one of them has."""
+def test_how_much_work_a_job_was_is_told(capfdbinary: pytest.CaptureFixture[bytes]) -> None:
+    work = "import time\nwhile time.process_time() < 0.6: pass"
+    in_a_child = f"import subprocess, sys; sys.exit(subprocess.call([sys.executable, '-c', {work!r}]) + 3)"
+    assert play([_script("works", in_a_child)], 1) == {"works": 3}
+    printed = capfdbinary.readouterr().out.decode()
+    assert re.search(r"^=== works: status 3 after \d+ s, [1-9]\d* s of CPU ===$", printed, re.MULTILINE), printed
+
+
+def _meeting(folder: Path, name: str, several: int, *, waits: bool = False) -> Job:
+    """A job that ends when so many have begun."""
     meet = f"""
-import pathlib, sys, time
-here = pathlib.Path({str(tmp_path)!r})
-(here / sys.argv[2]).touch()
-while len(list(here.glob("meets-*"))) < 3:
+import pathlib, time
+here = pathlib.Path({str(folder)!r})
+(here / {f"meets-{name}"!r}).touch()
+while len(list(here.glob("meets-*"))) < {several}:
     time.sleep(0.01)
 """
-    jobs = [Job(f"meets-{i}", [sys.executable, "-c", meet, "", f"meets-{i}"]) for i in range(4)]
+    return Job(name, [sys.executable, "-c", meet], waits=waits)
+
+
+def test_so_many_run_at_once(tmp_path: Path) -> None:
+    """Three that wait for each other end; a fourth begins when one of them has."""
+    jobs = [_meeting(tmp_path, str(i), 3) for i in range(4)]
+    assert play(jobs, 3) == {job.name: 0 for job in jobs}
+
+
+def test_one_that_waits_has_a_place_beside_them(tmp_path: Path) -> None:
+    """Two and one of those end only together, though they are the last that were named."""
+    jobs = [*(_meeting(tmp_path, str(i), 3) for i in range(2)), _meeting(tmp_path, "waits", 3, waits=True)]
+    assert play(jobs, 2) == {job.name: 0 for job in jobs}
+
+
+def test_of_those_that_wait_one_runs_at_a_time(tmp_path: Path) -> None:
+    alone = f"""
+import pathlib, time
+place = pathlib.Path({str(tmp_path / "taken")!r})
+place.touch(exist_ok=False)
+time.sleep(0.2)
+place.unlink()
+"""
+    jobs = [Job(f"waits-{i}", [sys.executable, "-c", alone], waits=True) for i in range(2)]
     assert play(jobs, 3) == {job.name: 0 for job in jobs}
