@@ -7,9 +7,9 @@ nothing.
 
 From the outside in: ``mailbox`` is the handle; ``replica`` is a mailbox as this event loop knows it; ``writer``
 commits, ``bodies`` are the bytes of messages, of which only lately heard ones are in memory; ``snapshots`` are states
-as bytes, and ``cleaning`` purges what they make superfluous; ``link`` is the connection, one for each stream and event
-loop, with ``client`` (nats-py's, mended), ``location`` (its address, and names as subjects), ``settings`` (what the
-stream is like) and ``errors``.
+as bytes, and ``cleaning`` purges what they make superfluous; ``arrivals`` are for who catches up; ``link`` is the
+connection, one for each stream and event loop, with ``client`` (nats-py's, mended) and ``wire`` (a quick way for what
+comes), ``location`` (its address, and names as subjects), ``settings`` (what the stream is like) and ``errors``.
 """
 
 from importlib.util import find_spec
