@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from nats.aio.client import Client
+from nats.aio.transport import TcpTransport
 
 
 class LinkClient(Client):
@@ -25,6 +26,8 @@ class LinkClient(Client):
             return {}
 
     async def _connect_to_server(self, s: Any) -> None:
+        if isinstance(self._transport, TcpTransport):
+            self._transport.close()  # of an attempt that came no further, which would stay open until it is collected
         # its WebSocket takes connect_timeout for something else
         async with asyncio.timeout(self.options["connect_timeout"] if s.uri.scheme in ("ws", "wss") else None):
             await super()._connect_to_server(s)
