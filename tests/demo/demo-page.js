@@ -86,8 +86,23 @@ export class DemoPage {
     await expect(this.message).toBeEnabled();
   }
 
-  /** Opens the demo with its actor paused, and does not wait for Python. */
+  /**
+   * Has Python never come, as where the network is too slow: for what is the page's own, which need not load it. Before
+   * the page is opened.
+   */
+  async withoutPython() {
+    await this.page.addInitScript(() => {
+      const post = Worker.prototype.postMessage;
+      /** @param {any[]} parameters */
+      Worker.prototype.postMessage = function (...parameters) {
+        if (parameters[0].request !== "load") Reflect.apply(post, this, parameters);
+      };
+    });
+  }
+
+  /** Opens the demo with its actor paused and without Python. */
   async openPaused(path = ALONE) {
+    await this.withoutPython();
     await this.page.goto(path);
     await this.setPace(0);
     await this.usable();

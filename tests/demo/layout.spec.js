@@ -5,6 +5,7 @@ import { DemoPage, expect, test } from "./demo-page.js";
 test("the first screen says what this is, and has the code, both peers, and how to get it", async ({ page }) => {
   await page.setViewportSize({ width: 1280, height: 800 });
   const [first, second] = [new DemoPage(page, 0), new DemoPage(page, 1)];
+  await first.withoutPython();
   await page.goto("/");
   await second.usable();
   await expect(first.handler).toBeEnabled();

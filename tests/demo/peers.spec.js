@@ -125,7 +125,8 @@ test("the page is cut off only when all of it is kept, and has no say elsewhere"
 
 test("offline nothing is asked of the server, and online it has the word", async ({ page, consoleErrors }) => {
   const demo = new DemoPage(page);
-  await demo.openPaused();
+  await page.goto("/?peers=1");
+  await demo.usable();
   // As a build before this one has left it.
   await page.evaluate(async () => {
     const cache = await caches.open("pymailbox-demo-files");
