@@ -25,7 +25,7 @@ def install_wheel(python: PythonRuntime, server: Server, name: str | None = None
         errors = []
         await pyodide_js.loadPackage("{url}", messageCallback=lambda _: None, errorCallback=errors.append)
         if errors:
-            raise OSError(*errors)
+            raise RuntimeError("; ".join(errors))
         """
     )
 
