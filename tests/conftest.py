@@ -25,7 +25,7 @@ TEST_ROUTES = DEMO_ROUTES | {
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """How much to run, and where the lanes keep their table."""
-    parser.addoption("--few-programs", action="store_true", help="run few random programs in each lane")
+    parser.addoption("--few-programs", action="store_true", help="run few random programs and few kills")
     parser.addoption("--table", type=Path, help="a folder that keeps the table, and may already have parts of it")
 
 

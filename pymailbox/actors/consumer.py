@@ -249,7 +249,8 @@ class Consumer(Running):
         if still > 0:
             self._buffer_timer = self._loop.call_later(still, self._return_stale)
         elif self._ordered and self._claims:
-            self._begin(self._give_back_free(), self._writes)
+            if self._buffer.has_free:  # or a claim that takes longer would be cancelled for nothing, again and again
+                self._begin(self._give_back_free(), self._writes)
         elif unbegun := self._holds.drop(self._buffer.take_free()):
             self._unhandled += unbegun
             self._wakeup.set()

@@ -51,6 +51,11 @@ class PrefetchBuffer:
         """Takes those out."""
         return []
 
+    @property
+    def has_free(self) -> bool:
+        """Whether there are messages that may be handled now."""
+        return bool(self._heap)
+
     def take_free(self) -> list[MessageRecord]:
         """Takes out the messages that may be handled now, and those that only wait for them."""
         return self.take_all()
@@ -104,6 +109,10 @@ class SenderOrderedBuffer(PrefetchBuffer):
         heap = self._heaps.pop(record.sender, [])
         self._count -= len(heap)
         return _in_order(heap)
+
+    @property
+    def has_free(self) -> bool:
+        return not self._heaps.keys() <= self._busy
 
     def take_free(self) -> list[MessageRecord]:
         free = [sender for sender in self._heaps if sender not in self._busy]

@@ -1,7 +1,10 @@
 """What was measured of the kills, and where a browser stood still, is shown after the run, but not judged."""
 
+from collections.abc import Iterator
+
 import pytest
 
+from tests.chaos.in_chromium import ChromiumStage
 from tests.chaos.rounds import stood_still
 
 REDELIVERIES = pytest.StashKey[dict[str, float | None]]()
@@ -16,6 +19,13 @@ def pytest_configure(config: pytest.Config) -> None:
 def redeliveries(pytestconfig: pytest.Config) -> dict[str, float | None]:
     """Seconds from kills to redeliveries, by what was killed; None if nothing was held."""
     return pytestconfig.stash[REDELIVERIES]
+
+
+@pytest.fixture(scope="session")
+def stage() -> Iterator[ChromiumStage]:
+    """A browser for all that needs nothing else of it, since each loads Python for its onlooker."""
+    with ChromiumStage() as stage:
+        yield stage
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:

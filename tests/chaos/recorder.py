@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any
@@ -70,7 +71,16 @@ class Recorder:
         with self._changed:
             if not reached():
                 failures = "\n".join(event.text for event in self.history if event.what == "failed")
-                raise TimeoutError(f"{what} within {seconds} s\n{failures}")
+                raise TimeoutError(f"{what} within {seconds} s\n{self._how_far_all_are()}{failures}")
+
+    def _how_far_all_are(self) -> str:
+        """A line for each actor: what it has reported last, and when, and how much it has acknowledged."""
+        last = {event.who: event for event in self.history}
+        removed = Counter(event.who for event in self.history if event.what == "removed" for _ in event.keys)
+        now = time.monotonic()
+        return "".join(
+            f"{who}: {removed[who]} removed, {event.what} {now - event.at:.1f} s ago\n" for who, event in last.items()
+        )
 
     def _is_over(self, reached: Callable[[], bool], seconds: float) -> bool:
         with self._changed:

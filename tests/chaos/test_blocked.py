@@ -1,7 +1,6 @@
 """A holder in a loop that lets no event through, beyond its lease: if its lock shows it, it still lives."""
 
 import json
-from collections.abc import Iterator
 
 import pytest
 
@@ -11,13 +10,6 @@ pytestmark = pytest.mark.browser
 
 LEASE = 0.5
 BLOCKED = 2.5
-
-
-@pytest.fixture(scope="module")
-def stage() -> Iterator[ChromiumStage]:
-    """A browser."""
-    with ChromiumStage() as stage:
-        yield stage
 
 
 @pytest.mark.parametrize("place", ["page", "worker"])

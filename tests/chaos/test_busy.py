@@ -1,7 +1,7 @@
 """A mailbox that never runs dry: what a gone holder held still comes back."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 
@@ -13,13 +13,6 @@ pytestmark = pytest.mark.browser
 LOCATION = "indexeddb://busy"
 BACKLOG = 100
 SECONDS = 20.0
-
-
-@pytest.fixture(scope="module")
-def stage() -> Iterator[ChromiumStage]:
-    """A browser."""
-    with ChromiumStage() as stage:
-        yield stage
 
 
 def end_worker(holder: Tab) -> None:

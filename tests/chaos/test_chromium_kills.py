@@ -1,7 +1,5 @@
 """Real kills in Chromium, at least one of each kind; `make chaos` plays any number."""
 
-from collections.abc import Iterator
-
 import pytest
 
 from tests.chaos.in_chromium import ChromiumStage
@@ -12,13 +10,6 @@ pytestmark = pytest.mark.browser
 
 SEED = 1
 ROUNDS = [draw(SEED, number, IN_CHROMIUM) for number in range(12)]
-
-
-@pytest.fixture(scope="module")
-def stage() -> Iterator[ChromiumStage]:
-    """One browser for all rounds."""
-    with ChromiumStage() as stage:
-        yield stage
 
 
 def test_rounds_are_of_every_kind_and_in_every_phase() -> None:

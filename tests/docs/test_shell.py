@@ -115,6 +115,7 @@ def _run_with_prompts(folder: Path, session: str) -> None:
         assert printed == wanted, command
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="its shell is another one")
 @pytest.mark.parametrize("page", PAGES)
 def test_page(page: str, folder: Path) -> None:

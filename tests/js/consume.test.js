@@ -221,6 +221,27 @@ test("passing errors are waited out, and said", async (t) => {
   );
 });
 
+test("a claim that takes long is left alone while all that was claimed waits for its sender", async () => {
+  const fake = new FakeMailbox(12);
+  fake.enqueue(recordOf("another"));
+  Object.defineProperty(fake.doors, "claim", { get: () => new Promise((resolve) => setTimeout(resolve, 75)) });
+  let goOn = () => {};
+  const handler = (
+    /** @type {MessageRecord} */ message,
+    /** @type {import("../../js/index.js").Context} */ context,
+  ) => {
+    if (new TextDecoder().decode(message.sender) === "sender") {
+      return new Promise((/** @type {(_: void) => void} */ resolve) => (goOn = resolve));
+    }
+    context.stop();
+    goOn();
+    return undefined;
+  };
+  const limit = setTimeout(() => assert.fail("the other sender's message was not handled"), 5000);
+  await consume(fake, handler, { concurrency: 2, orderedBySender: true }).finished;
+  clearTimeout(limit);
+});
+
 test("an error that does not pass ends it, when what runs has ended", async (t) => {
   consoleOf(t);
   const fake = new FakeMailbox(1);

@@ -31,7 +31,7 @@ def run(project: Path, *command: str) -> str:
 
 
 @pytest.mark.parametrize("resolution", ["nodenext", "bundler"])
-@pytest.mark.parametrize("typescript", ["typescript", "typescript-5.4"])
+@pytest.mark.parametrize("typescript", ["typescript", pytest.param("typescript-5.4", marks=pytest.mark.slow)])
 def test_consumer_is_type_checked(project: Path, typescript: str, resolution: str) -> None:
     """With the newest TypeScript and the oldest that docs/javascript.md names, as strictly as may be."""
     (project / "consumer.ts").write_text(CONSUMER.read_text())

@@ -186,7 +186,7 @@ def test_pyodide_takes_the_one_for_pages_and_the_whole_one_by_its_url(tmp_path: 
     with served as server, runtimes.node() as python:
         python.run_async(f"import micropip; await micropip.install('pymailbox', index_urls='{server.url}/simple')")
         assert python.run_async(taken) == "for pages"
-        install_wheel(python, server)
+        python.run_async(f"await micropip.install('{server.url}/wheels/{wheel_name()}')")
         assert python.run_async(taken) == "whole"
         assert python.run_async("import pymailbox; pymailbox.SqliteMailbox.__name__") == "SqliteMailbox"
 

@@ -8,7 +8,10 @@ from tests.lanes.table import PLAN, Table
 from tools.serve import Server
 
 
-@pytest.mark.parametrize("backend", PLAN["Node"])
+@pytest.mark.parametrize(
+    "backend",
+    [pytest.param(backend, marks=pytest.mark.slow if backend == "sqlite" else ()) for backend in PLAN["Node"]],
+)
 def test_node(backend: str, node: PythonRuntime, server: Server, table: Table) -> None:
     run_cell_in_pyodide(node, server, table, "Node", backend)
 

@@ -1,4 +1,4 @@
-"""``pymailbox work`` in separate processes, which get signals."""
+"""``pymailbox work`` in separate processes, which get signals; what it refuses to do, in this one."""
 
 from __future__ import annotations
 
@@ -7,12 +7,14 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from pymailbox import MailboxStats, NewMessage, open_mailbox
+from tests.command_line import Run, runner
 
 ROOT = Path(__file__).parents[2]
 TIMEOUT = 60
@@ -77,6 +79,16 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.fixture
+def run(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Run]:
+    """Runs a command in the folder; what it imports from there is forgotten."""
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr(sys, "path", [path for path in sys.path if path])
+    yield runner(monkeypatch, capsys)
+    for module in folder.glob("*.py"):
+        sys.modules.pop(module.stem, None)
+
+
 class Worker:
     """A working process."""
 
@@ -95,6 +107,16 @@ class Worker:
                 text=True,
                 preexec_fn=ignore if ignoring_sigint else None,
             )
+
+    def wait_for(self, text: str) -> None:
+        """Waits until it has written that to its standard error."""
+        while text not in self.errors:
+            self.look_again()
+
+    def look_again(self) -> None:
+        """Waits a moment for something; it must not have ended."""
+        assert self.process.poll() is None, self.errors
+        time.sleep(0.01)
 
     def expect(self, *lines: str) -> None:
         """Waits for lines, which may come in any order."""
@@ -163,7 +185,7 @@ def test_messages_are_handled_until_a_handler_stops_it(
 def test_file_is_made_and_messages_come_later(folder: Path, workers: list[Worker]) -> None:
     workers.append(worker := Worker(folder, "tasks:Service.handle", "jobs.db#default"))
     while not (folder / "jobs.db").exists():
-        assert worker.process.poll() is None
+        worker.look_again()
     fill(folder, b"x")
     worker.expect("service")
 
@@ -199,11 +221,11 @@ def test_call_that_takes_too_long_has_failed(folder: Path, workers: list[Worker]
         ("tasks:handle", "soon", "--timeout"),
     ],
 )
-def test_bad_timeout_is_named(folder: Path, workers: list[Worker], handler: str, seconds: str, words: str) -> None:
+def test_bad_timeout_is_named(folder: Path, run: Run, handler: str, seconds: str, words: str) -> None:
     fill(folder, b"x")
-    workers.append(worker := Worker(folder, handler, "jobs.db", "--timeout", seconds))
-    assert worker.end() == (2, "")
-    assert words in worker.errors
+    code, out, errors = run("work", handler, "jobs.db", "--timeout", seconds)
+    assert (code, out) == (2, "")
+    assert words in errors
     assert left(folder)[1] == [(b"x", 0)]
 
 
@@ -256,8 +278,7 @@ def test_second_signal_ends_it_at_once(
     workers.append(worker := Worker(folder, handler, "jobs.db", "--max-deliveries", "1", "--grace", "50"))
     worker.expect("begins 50")
     worker.signal(signal.SIGTERM)
-    while "another signal" not in worker.errors:
-        assert worker.process.poll() is None
+    worker.wait_for("another signal")
     worker.signal(number)
     assert worker.end() == (128 + number, "")
     stats, messages = left(folder)
@@ -278,8 +299,7 @@ def test_handler_that_blocks_the_event_loop_does_not_keep_it_alive(folder: Path,
 @needs_signals
 def test_idle_worker_stops_at_a_signal(folder: Path, workers: list[Worker]) -> None:
     workers.append(worker := Worker(folder, "tasks:handle", "jobs.db"))
-    while "works on" not in worker.errors:
-        assert worker.process.poll() is None
+    worker.wait_for("works on")
     worker.signal(signal.SIGTERM)
     assert worker.end() == (0, "")
 
@@ -306,8 +326,8 @@ def test_idle_worker_stops_at_a_signal(folder: Path, workers: list[Worker]) -> N
         (("tasks:handle",), "the following arguments are required: LOCATION"),
     ],
 )
-def test_bad_arguments_do_nothing(folder: Path, workers: list[Worker], arguments: tuple[str, ...], words: str) -> None:
-    workers.append(worker := Worker(folder, *arguments))
-    assert worker.end() == (2, "")
-    assert words in worker.errors
+def test_bad_arguments_do_nothing(folder: Path, run: Run, arguments: tuple[str, ...], words: str) -> None:
+    code, out, errors = run("work", *arguments)
+    assert (code, out) == (2, "")
+    assert words in errors
     assert not (folder / "jobs.db").exists()

@@ -36,7 +36,7 @@ from pymailbox import (
 from pymailbox.actors import consumer as consumer_module
 from pymailbox.actors import retrying as storage_module
 from pymailbox.actors.holds import Hold
-from pymailbox.actors.pace import Pace
+from pymailbox.actors.pace import SOON, Pace
 from pymailbox.actors.retrying import RetryingMailbox
 from pymailbox.actors.stopping import Stop
 from pymailbox.testing import Fault, FaultKind, FaultyMailbox
@@ -358,6 +358,26 @@ async def test_claim_under_way_does_not_overtake_a_failed_message() -> None:
         mailbox.claims_held_up.set()
         await task
         assert seen == [b"0", b"1", b"2", b"3"]
+
+
+async def test_slow_claim_is_left_alone_while_a_sender_waits() -> None:
+    class Slow(StagedMailbox):
+        async def _claim(self, *arguments: Any) -> list[MessageRecord]:
+            await asyncio.sleep(1.5 * SOON)
+            return await super()._claim(*arguments)
+
+    async with Slow("slow-claims") as mailbox:
+        await fill(mailbox, 20, b"anna")
+        await fill(mailbox, 1, b"ben")
+
+        def handler(message: MessageRecord, context: Context) -> None:
+            if message.sender == b"anna":
+                raise ValueError("on purpose")
+            context.stop()
+
+        never = RetryPolicy(first_delay=1e6, longest_delay=1e6)
+        async with asyncio.timeout(10):
+            await mailbox.consume(handler, concurrency=2, retry=never, ordered_by_sender=True)
 
 
 async def test_stop_gives_a_failing_storage_one_more_try() -> None:

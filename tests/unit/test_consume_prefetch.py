@@ -55,9 +55,11 @@ def test_what_waits_for_a_handler_alone_can_be_taken_out() -> None:
     buffer.add([record(1, b"a"), record(2, b"a"), record(3, b"b"), record(4, b"b")])
     taken = buffer.take()
     assert taken is not None
+    assert buffer.has_free
     assert numbers(buffer.take_free()) == [3, 4]
-    assert (len(buffer), buffer.take()) == (1, None)
+    assert (len(buffer), buffer.has_free, buffer.take()) == (1, False, None)
     buffer.finished(taken)
+    assert buffer.has_free
     assert numbers(buffer.take_free()) == [2]
 
 

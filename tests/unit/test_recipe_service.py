@@ -114,6 +114,7 @@ def wait(queued: int, inflight: int) -> None:
                 break
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGTERM")
 def test_service(folder: Path, unmeasured: dict[str, str]) -> None:
     environment = unmeasured | {"PYTHONPATH": str(ROOT)}

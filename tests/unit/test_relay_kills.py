@@ -12,6 +12,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from pymailbox import MessagePriority, open_mailbox, relay
 from pymailbox.testing._expect import eventually
 
@@ -58,6 +60,7 @@ def relay_until_killed(source: str, target: str, generator: random.Random) -> No
             one.communicate()
 
 
+@pytest.mark.slow
 async def test_whatever_is_killed_each_message_arrives_once_and_in_order(tmp_path: Path) -> None:
     generator = random.Random()
     source, target = f"sqlite:///{tmp_path}/here.db#outbox", f"sqlite:///{tmp_path}/there.db#inbox"

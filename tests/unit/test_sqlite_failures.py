@@ -125,6 +125,7 @@ asyncio.run(main())
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="the volume is Linux's")
 @pytest.mark.parametrize(
     ("size", "durability", "layout"),

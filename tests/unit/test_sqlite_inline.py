@@ -13,6 +13,7 @@ from pymailbox.backends.sqlite import database, locks
 from pymailbox.backends.sqlite.engine import Call
 from pymailbox.backends.sqlite.session import OutdatedError, Session
 from pymailbox.backends.sqlite.store import OpenMailbox
+from pymailbox.backends.sqlite.watcher import Watcher
 from tests.unit.sqlite_support import query, run_script
 
 TAKE_ONE = """
@@ -54,7 +55,11 @@ asyncio.run(store())
 
 @pytest.fixture(autouse=True)
 def inline_where_possible(monkeypatch: pytest.MonkeyPatch) -> None:
-    """However slow machine and disk are, calls run inline if they can."""
+    """However slow machine and disk are, calls run inline if they can, and the thread does nothing by itself meanwhile,
+    such as looking after the handle right after its first claim.
+    """
+    monkeypatch.setattr(Watcher, "timeout", lambda watcher: None)
+    monkeypatch.setattr(database, "_REDELIVERY", 60.0)
     monkeypatch.setattr(database, "_INLINE_PERIOD", 60.0)
     monkeypatch.setattr(database, "_INLINE_SLOW", 60.0)
     monkeypatch.setattr(database, "_DISK_WAIT", 60.0)

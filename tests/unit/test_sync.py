@@ -723,16 +723,23 @@ INTERRUPTED_CONSUMER = """
 import os, signal, sys, threading, time
 from pymailbox import sync
 
-signal.signal(signal.SIGINT, signal.default_int_handler)
 mailbox = sync.open_mailbox(sys.argv[1])
 concurrency, times = int(sys.argv[2]), int(sys.argv[3])
 mailbox.enqueue(b"alice", b"hello")
 begun, forever = threading.Event(), threading.Event()
+raised = threading.Semaphore(0)
+
+def raise_it(*arguments):
+    raised.release()
+    signal.default_int_handler(*arguments)
+
+signal.signal(signal.SIGINT, raise_it)
 
 def interrupt():
     begun.wait(20)
     for _ in range(times):
         os.kill(os.getpid(), signal.SIGINT)
+        raised.acquire(timeout=20)  # two that come before the main thread has its turn are one
         time.sleep(0.2)
     if times == 1:
         forever.set()

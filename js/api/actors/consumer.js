@@ -244,6 +244,8 @@ export class RunningConsumer {
     if (still > 0) {
       this.#bufferTimer = setTimeout(() => this.#returnStale(), still);
     } else if (this.#options.orderedBySender && this.#claiming !== undefined) {
+      // or a claim that takes longer would be undone for nothing, again and again
+      if (!this.#buffer.hasFree) return;
       // the claim may have got later messages
       this.#begin(
         this.#withoutClaims(async () => {

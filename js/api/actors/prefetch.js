@@ -38,6 +38,11 @@ export class PrefetchBuffer {
     return [];
   }
 
+  /** Whether there are messages that may be handled now. */
+  get hasFree() {
+    return this.size > 0;
+  }
+
   /** Takes out the messages that may be handled now, and those that only wait for them. @returns {MessageRecord[]} */
   takeFree() {
     return this.takeAll();
@@ -114,9 +119,17 @@ export class SenderOrderedBuffer {
     return this.#takeFrom([keyOf(record)]);
   }
 
+  get hasFree() {
+    return this.#free.length > 0;
+  }
+
   /** @returns {MessageRecord[]} */
   takeFree() {
-    return this.#takeFrom([...this.#senders.keys()].filter((sender) => !this.#busy.has(sender)));
+    return this.#takeFrom(this.#free);
+  }
+
+  get #free() {
+    return [...this.#senders.keys()].filter((sender) => !this.#busy.has(sender));
   }
 
   /** @returns {MessageRecord[]} */

@@ -125,6 +125,8 @@ class LinkClient(Client):
         await super()._attempt_reconnect()
 
     async def _connect_to_server(self, s: Any) -> None:
+        if isinstance(self._transport, TcpTransport):
+            self._transport.close()  # of an attempt that came no further, which would stay open until it is collected
         # its WebSocket takes connect_timeout for something else
         async with asyncio.timeout(self.options["connect_timeout"] if s.uri.scheme in ("ws", "wss") else None):
             await super()._connect_to_server(s)

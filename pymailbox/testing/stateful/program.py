@@ -108,9 +108,15 @@ class Program:
             await self.call(Call(handle, "status"))
             if handle.can(Capability.DEAD_LETTERS):
                 await self.call(Call(handle, "dead_letters", (EVERYTHING,)))
-            while taken := await self.call(Call(handle, "dequeue")):
-                for record in taken:
+            taken = await self.call(Call(handle, "dequeue"))
+            while taken:
+                # not all one by one: that would be half of the calls of a program
+                alone, together = taken[:1], [record.id for record in taken[1:]]
+                if not handle.mailbox._acks_with_claims:
+                    alone, together = taken, []
+                for record in alone:
                     await self.call(Call(handle, "ack", (record.id,)))
+                taken = await self.call(Call(handle, "dequeue", (), {"ack": together} if together else {}))
             await self.call(Call(handle, "status"))
 
     # -- what steps are made of ----------------------------------------------------------------------------------------
