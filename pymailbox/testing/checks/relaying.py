@@ -15,6 +15,7 @@ from ...contract.errors import MailboxClosedError, UnsupportedError
 from ...contract.mailbox import Mailbox
 from ...contract.values import MessagePriority, MessageRecord
 from ...relaying import Relayer, RelayStatus, relay
+from ...relaying.cursor import pack_sent
 from .._expect import PATIENCE, eventually, expect, expect_equal, expect_error, expect_no_repeats
 from .._sandbox import Sandbox, at_work, drain, numbered, payloads_of, send
 from .._suite import check
@@ -32,6 +33,9 @@ _NEEDS: Final = (
 )
 
 _SOON = RetryPolicy(first_delay=0.01, longest_delay=0.05)
+_A_MOMENT = 0.03
+"""Seconds in which a relay would claim what it may not claim yet."""
+
 _A_MOMENT_LATER = RetryPolicy(first_delay=0.05, factor=1.0, jitter=0.0)
 
 
@@ -313,6 +317,26 @@ async def check_another_relay_takes_over_after_a_death(sandbox: Sandbox) -> None
     finally:
         first.cancel()
         await asyncio.wait([first])
+
+
+@check(*_NEEDS)
+async def check_what_a_dead_relay_had_comes_first(sandbox: Sandbox) -> None:
+    """A relay that takes over from a dead one sends nothing before all that it had claimed is back in its place."""
+    source, target = await sandbox.open("source"), await sandbox.open("target")
+    await send(source, numbered(4))
+    dying = [await _cursor(sandbox, source, target), await sandbox.open("source")]
+    await dying[0].enqueue(b"", pack_sent(()))
+    expect_equal(len(await dying[0].dequeue(1)), 1, "cursors")
+    expect_equal(payloads_of(await dying[1].dequeue(2)), numbered(2), "what the dead relay had claimed")
+    still_held = [dying.pop()]
+    await sandbox.let_die(dying)
+    async with _relaying(source, target) as one:
+        await eventually(partial(_active, one), True, "whether the relay is active")
+        await asyncio.sleep(_A_MOMENT)
+        expect_equal(payloads_of(await target.peek()), [], "messages of the target, before the first ones are back")
+        await sandbox.let_die(still_held)
+        await _arrive(target, numbered(4))
+        await _all_sent(source)
 
 
 # -- obstacles ---------------------------------------------------------------------------------------------------------

@@ -67,6 +67,14 @@ class TheDeadKeepTheirCursor(SmallMailbox):
         return not self.name.startswith("relay:") and super().is_gone(holder)
 
 
+@breaks("relaying.what_a_dead_relay_had_comes_first")
+class DeathsAreReleases(SmallMailbox):
+    """Nobody sees that a cursor's holder has died."""
+
+    def orphan(self, entry: Entry, holder: Holder) -> None:
+        self.give_back(entry)
+
+
 @breaks("relaying.nothing_is_claimed_while_nothing_can_be_sent", "relaying.status_survives_as_data")
 class CountsOneMore(SmallMailbox):
     async def status(self) -> MailboxStats:
