@@ -109,8 +109,8 @@ class Relayer(Running):
         """Those of a source that takes nothing back, for the next session."""
         self._in_doubt: set[UUID] = set()
         """Sent, or not, in a hop whose outcome is unknown."""
-        self._waited_for_source = 0.0
-        """Seconds, since a stop was asked for."""
+        self._patience = {"source": SLOW, "target": SLOW}
+        """Seconds for which each is still waited for once a stop was asked for: all its calls together."""
         self._endings: list[Callable[[], None]] = []
         """What ends what it has asked to be told."""
         self._refused: dict[tuple[UUID, datetime], str] = {}
@@ -265,9 +265,9 @@ class Relayer(Running):
             try:
                 await self._give_back_at_last()
             finally:
-                for mailbox in self._opened:
-                    with suppress(MailboxError):
-                        await mailbox.close()
+                for end, mailbox in self._ends.items():
+                    if mailbox in self._opened:
+                        await self._close(end, cast(Mailbox, mailbox))
 
     async def _session(self) -> None:
         """Relays until a stop is asked for, or another relay has taken over."""
@@ -359,8 +359,13 @@ class Relayer(Running):
                 await self._give_back()
         finally:
             if route is not None:
-                with suppress(MailboxError):
-                    await route.close()
+                await self._close("target", route)
+
+    async def _close(self, end: str, what: Mailbox | Cursor | PlainRoute) -> None:
+        """One that is silent ends by itself, later."""
+        closing = begin(what.close())
+        await self._stop.first(closing)
+        await self._wait_a_little_longer(end, closing)
 
     # -- at the source -------------------------------------------------------------------------------------------------
 
@@ -372,15 +377,14 @@ class Relayer(Running):
         """
         async with _within(call := begin(work)):
             await self._stop.first(call)
-            await self._wait_a_little_longer(call)
+            await self._wait_a_little_longer("source", call)
             return _result(call)
 
-    async def _wait_a_little_longer(self, call: asyncio.Future[Any]) -> None:
-        """A stop was asked for; a source that gives no answer is waited for once, not for each call."""
+    async def _wait_a_little_longer(self, end: str, call: asyncio.Future[Any]) -> None:
         loop = asyncio.get_running_loop()
         began = loop.time()
-        await asyncio.wait([call], timeout=max(0.0, SLOW - self._waited_for_source))
-        self._waited_for_source += loop.time() - began
+        await asyncio.wait([call], timeout=max(0.0, self._patience[end]))
+        self._patience[end] -= loop.time() - began
 
     async def _claim(self, sent: list[MessageRecord]) -> list[MessageRecord] | None:
         """Acknowledges what was sent. The next messages, and none where it cannot wait for them; None if a stop was
@@ -405,7 +409,7 @@ class Relayer(Running):
             async with _within(claim):
                 await self._stop.first(claim)
                 if not can_wait:
-                    await self._wait_a_little_longer(claim)
+                    await self._wait_a_little_longer("source", claim)
         finally:
             if not claim.cancelled() and claim.exception() is None:
                 self._claimed = {record.id: record for record in claim.result()}
@@ -459,7 +463,7 @@ class Relayer(Running):
 
     async def _give_back_at_last(self) -> None:
         """There is no next session, and on a handle that stays open nobody else would do it."""
-        deadline = asyncio.get_running_loop().time() + SLOW - self._waited_for_source
+        deadline = asyncio.get_running_loop().time() + self._patience["source"]
         while self._claimed and asyncio.get_running_loop().time() < deadline:
             try:
                 await self._give_back()
@@ -547,6 +551,8 @@ class Relayer(Running):
                 self._note_failure(TimeoutError(f"no answer from the target for {SLOW:g} s"), False)
                 await self._give_back()
                 await self._stop.first(call)
+                if not call.done():
+                    self._patience["target"] = 0.0
             return _result(call)
 
     def _note_failure(self, error: Exception, connected: bool) -> None:

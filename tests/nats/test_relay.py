@@ -14,8 +14,10 @@ from random import Random
 import pytest
 
 from pymailbox import Mailbox, MailboxClosedError, RetryPolicy, open_mailbox, relay
+from pymailbox.backends.jetstream import link
 from pymailbox.relaying import cursor, loop
 from pymailbox.testing._expect import eventually
+from tests.nats.proxy import Proxy
 from tools.nats_servers import Servers
 
 COUNT = 250
@@ -139,3 +141,59 @@ async def test_one_mailbox_by_two_spellings_of_its_servers(servers: Servers, str
         with pytest.raises(ValueError, match="another mailbox than source"):
             relay(source, target)
         relay(source, another).close()
+
+
+@pytest.mark.parametrize("silent", ["source", "target"])
+async def test_stop_does_not_wait_for_a_server_that_is_silent(one: Servers, stream: str, silent: str) -> None:
+    """Not even until the connection says that it is lost."""
+    with Proxy(one.addresses) as proxy:
+        there = one.location("box", stream, at=proxy.address)
+        async with open_mailbox("memory://") as here, open_mailbox(there) as mailbox:
+            source, target = (mailbox, here) if silent == "source" else (here, mailbox)
+            task = asyncio.ensure_future(relayer := relay(source, target))
+            await source.enqueue(b"", b"")
+
+            async def sent() -> int:
+                return (await relayer.status()).sent
+
+            await eventually(sent, 1, "messages sent")
+            proxy.stall()
+            if silent == "target":
+                await source.enqueue(b"", b"")
+            await asyncio.sleep(0)
+            relayer.stop()
+            await asyncio.wait([task], timeout=2.0)
+            assert task.done()
+            proxy.mend()
+
+
+async def test_relay_begins_before_its_server(one: Servers, stream: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In both directions at once: it opens what is there no sooner than that is there."""
+    monkeypatch.setattr(link, "CONNECT_TIMEOUT", 0.5)
+    async with open_mailbox(one.location("down", stream)) as down:
+        await down.enqueue(b"", b"down")
+    one.servers[0].kill()
+    policy = RetryPolicy(first_delay=0.05, longest_delay=0.1)
+    async with open_mailbox("memory://") as out, open_mailbox("memory://") as inbox:
+        relays = [
+            relay(out, open_mailbox(one.location("up", stream)), retry=policy),
+            relay(open_mailbox(one.location("down", stream)), inbox, retry=policy),
+        ]
+        tasks = [asyncio.ensure_future(each) for each in relays]
+        await out.enqueue(b"", b"up")
+
+        async def errors() -> list[bool]:
+            return ["no NATS server answers" in ((await each.status()).last_error or "") for each in relays]
+
+        await eventually(errors, [True, True], "whether each says why nothing goes on")
+        one.servers[0].start()
+        await asyncio.to_thread(one.wait_until_ready)
+        [message] = await inbox.dequeue(wait=20.0)
+        assert message.payload == b"down"
+        async with open_mailbox(one.location("up", stream)) as up:
+            [message] = await up.dequeue(wait=20.0)
+            assert message.payload == b"up"
+        for each in relays:
+            each.stop()
+        await asyncio.wait(tasks)
+        assert [task.exception() for task in tasks] == [None, None]
