@@ -260,14 +260,14 @@ class Relayer(Running):
             pass
         finally:
             self._stop.ask()
-            for end in self._endings:
-                end()
+            for ending in self._endings:
+                ending()
             try:
                 await self._give_back_at_last()
             finally:
                 for end, mailbox in self._ends.items():
                     if mailbox in self._opened:
-                        await self._close(end, cast(Mailbox, mailbox))
+                        await self._close(end, mailbox)
 
     async def _session(self) -> None:
         """Relays until a stop is asked for, or another relay has taken over."""
@@ -303,14 +303,12 @@ class Relayer(Running):
             await self._stop.pause(LOOK_EVERY)
             if self._stop.asked:
                 raise _StoppedError
-        self._is_active, self._disconnected_since = True, None
-        if Capability.RECOVER in self._source.capabilities:
-            await self._at_source(self._source.recover())  # what a dead relay had claimed comes first
+        self._is_active = True
         await self._give_back()
         if sent:
             await self._acknowledge_late(sent)
-        if self._route.comes_from_the_dead and Capability.RECOVER in self._source.capabilities:
-            await self._wait_for_what_the_dead_had()
+        await self._wait_for_what_the_dead_had(self._route.comes_from_the_dead)
+        self._disconnected_since = None
         ids = {record.id for record in sent}
         self._sent += len(ids & self._in_doubt)
         self._in_doubt.clear()
@@ -332,13 +330,16 @@ class Relayer(Running):
     def _hear_of_lives(self) -> None:
         self._endings.append(self._source._on_life_over(self._on_life_over))
 
-    async def _wait_for_what_the_dead_had(self) -> None:
-        """Lets go on in order where only a lease shows that what somebody had claimed is to come back."""
+    async def _wait_for_what_the_dead_had(self, somebody_died: bool) -> None:
+        """What a dead relay had claimed comes first; where a lease decides, it may be back only later."""
         loop = asyncio.get_running_loop()
         began = loop.time()
-        while not self._stop.asked and (waited := loop.time() - began) < LEASE:
-            await self._at_source(self._source.recover())
-            if (await self._at_source(self._source.status())).inflight_messages <= len(self._kept):
+        while not self._stop.asked:
+            if Capability.RECOVER in self._source.capabilities:
+                await self._at_source(self._source.recover())
+            inflight = (await self._at_source(self._source.status())).inflight_messages - len(self._kept)
+            waited = loop.time() - began
+            if inflight <= 0 or not somebody_died or waited > LEASE:
                 return
             await self._stop.pause(min(max(POLL_INTERVAL, waited), _LONGEST_LOOK))
 

@@ -368,6 +368,29 @@ async def check_nothing_is_claimed_while_nothing_can_be_sent(sandbox: Sandbox) -
 
 
 @check(*_NEEDS)
+async def check_source_that_cannot_be_reached(sandbox: Sandbox) -> None:
+    """While the source cannot be reached the status says since when, however often that is tried."""
+    source = FaultyMailbox(await sandbox.open("source"))
+    target = await sandbox.open("target")
+    async with _relaying(source, target) as one:
+        await send(source, [b"before"])
+        await _arrive(target, [b"before"])
+        source.plan(Fault(FaultKind.LOST_BEFORE, times=None))
+        await send(await sandbox.open("source"), [b"after"])  # which ends the wait
+        statuses: list[RelayStatus] = []
+        async with asyncio.timeout(PATIENCE):
+            while len({status.last_error_at for status in statuses}) < 4:
+                statuses.append(await one.status())
+                await asyncio.sleep(0)
+        since = {status.disconnected_since for status in statuses if status.last_error_at is not None}
+        expect_equal(len(since), 1, "times since when it is not connected")
+        expect(None not in since, "it says that it is connected")
+        source.heal()
+        await _arrive(target, [b"before", b"after"])
+        await eventually(partial(_connected, one), True, "whether it is connected")
+
+
+@check(*_NEEDS)
 async def check_full_target_is_waited_for(sandbox: Sandbox) -> None:
     """While the target is full the messages stay queued at the source, and the status says so."""
     source = await sandbox.open("source")

@@ -82,6 +82,19 @@ class CountsOneMore(SmallMailbox):
         return replace(stats, inflight_messages=stats.inflight_messages + 1)
 
 
+@breaks("relaying.source_that_cannot_be_reached")
+class TakesOneHop(SmallMailbox):
+    """The next one is lost, though it seems to have been made."""
+
+    has_sent = False
+
+    async def send_on(self, message_id: UUID, sends: Sends) -> bool:
+        if not self.has_sent:
+            self.has_sent = len(sends) > 1
+            return await super().send_on(message_id, sends)
+        return True
+
+
 @breaks("relaying.full_target_is_waited_for")
 class KeepsWhatIsReleased(SmallMailbox):
     async def _release(self, ids: list[UUID]) -> None:
