@@ -1,6 +1,6 @@
-"""Relays between a file and a server, in both directions, while servers and relays are killed.
+"""Relays between a file and servers, in both directions, while servers and relays are killed.
 
-Each message arrives once, and in its order.
+Each message arrives once, and in its order. `tests/chaos/test_relays.py` has processes and pages on one server.
 """
 
 from __future__ import annotations
@@ -108,22 +108,23 @@ class Way:
         assert self.handled == list(range(COUNT))
 
 
-async def test_each_message_arrives_once_whatever_is_killed(servers: Servers, stream: str, tmp_path: Path) -> None:
+async def test_each_message_arrives_once_whatever_is_killed(three: Servers, stream: str, tmp_path: Path) -> None:
+    three.start()  # what an earlier test has ended
     random = Random()
     here = f"sqlite:///{tmp_path}/here.db"
     ways = [
-        Way(f"{here}#out", servers.location("in", stream), random),
-        Way(servers.location("out", stream), f"{here}#in", random),
+        Way(f"{here}#out", three.location("in", stream), random),
+        Way(three.location("out", stream), f"{here}#in", random),
     ]
     for way in ways:
         way.begin()
     for _ in range(STRIKES):
         await asyncio.sleep(random.uniform(0.2, 1.0))
-        server = random.choice(servers.servers)
+        server = random.choice(three.servers)
         server.kill()
         await asyncio.sleep(random.uniform(0.0, 1.0))
         server.start()
-        await asyncio.to_thread(servers.wait_until_ready)
+        await asyncio.to_thread(three.wait_until_ready)
     for way in ways:
         await way.end()
         assert way.relays > STRIKES
