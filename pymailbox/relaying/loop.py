@@ -200,9 +200,8 @@ class Relayer(Running):
     # -- running -------------------------------------------------------------------------------------------------------
 
     async def _supervise(self) -> None:
-        untie = _tie(
-            self, *(end for end in self._ends.values() if isinstance(end, Mailbox))
-        )  # at once: whoever closes one from now on ends it
+        # at once: whoever closes one from now on ends it
+        untie = _tie(self, *(end for end in self._ends.values() if isinstance(end, Mailbox)))
         self._work = work = asyncio.ensure_future(self._run())
 
         def end(_: object) -> None:
@@ -382,10 +381,11 @@ class Relayer(Running):
             return _result(call)
 
     async def _wait_a_little_longer(self, end: str, call: asyncio.Future[Any]) -> None:
-        loop = asyncio.get_running_loop()
-        began = loop.time()
-        await asyncio.wait([call], timeout=max(0.0, self._patience[end]))
-        self._patience[end] -= loop.time() - began
+        if not call.done():
+            loop = asyncio.get_running_loop()
+            began = loop.time()
+            await asyncio.wait([call], timeout=max(0.0, self._patience[end]))
+            self._patience[end] -= loop.time() - began
 
     async def _claim(self, sent: list[MessageRecord]) -> list[MessageRecord] | None:
         """Acknowledges what was sent. The next messages, and none where it cannot wait for them; None if a stop was

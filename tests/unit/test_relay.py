@@ -693,6 +693,19 @@ async def test_silent_source_is_waited_for_once(monkeypatch: pytest.MonkeyPatch)
     await source.close()
 
 
+async def test_calls_that_are_answered_use_up_no_patience() -> None:
+    """Or a relay that has worked for long enough would wait for nobody when it is stopped."""
+    async with (
+        open_mailbox("memory://") as source,
+        open_mailbox("memory://") as target,
+        relaying(source, target) as one,
+    ):
+        for payload in (b"1", b"2", b"3"):
+            await source.enqueue(b"", payload)
+        await arrive(target, b"1", b"2", b"3")
+        assert one._patience == {"source": loop.SLOW, "target": loop.SLOW}
+
+
 async def test_what_is_not_given_back_at_the_end_is_tried_again() -> None:
     source = await Database(Stubborn).open("stubborn")
     away = Fault(FaultKind.LOST_BEFORE, "ack_and_send", nth=2)
