@@ -313,8 +313,10 @@ class Play:
         self._here.end(life, note)
 
     def _lose_the_server(self, life: str, *, hours: int) -> None:
-        """It is not there for hours, in which messages go on to be sent; who relays says so, and claims nothing."""
+        """It is not there for hours, in which more is sent; who relays says so, and claims nothing."""
         self._servers.servers[0].kill()
+        more = {"work": "sends", "box": self._ends["out"], "arrives": self._up, "count": 100, "pause": 0.0}
+        self._here.work(life, {f"{life} offline": more})
         self._here.pass_time(life, hours * HOUR)
         self._wait_until(
             lambda: self._knows_that_it_is_offline(life, hours),
