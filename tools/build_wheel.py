@@ -57,6 +57,7 @@ WITH_DOCSTRINGS = (
     "pymailbox/contract/mailbox.py",
     "pymailbox/contract/values.py",
     "pymailbox/relaying/loop.py",
+    "pymailbox/relaying/status.py",
     "pymailbox/runtime/run_sync.py",
     "pymailbox/runtime/suspension.py",
     "pymailbox/transfer/browser.py",

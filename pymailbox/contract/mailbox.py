@@ -22,6 +22,7 @@ from .capabilities import Capability
 from .companions import Companion, Nearby, ending_companions, killing_companions
 from .errors import MailboxClosedError, UnsupportedError
 from .json_payloads import json_headers, json_payload
+from .moments import aware
 from .plain_archive import PlainArchive
 from .polling import with_wait_and_ack
 from .settling import SETTLING_VERBS, SettlingListener, notifying, notifying_dequeue
@@ -480,7 +481,7 @@ class Mailbox(ABC):
         """
         found = await asyncio.gather(*(self.get(record.id) for record in records))
         for record, one in zip(records, found, strict=True):
-            if isinstance(one, MessageRecord) and one.created_at == record.created_at:
+            if isinstance(one, MessageRecord) and aware(one.created_at) == aware(record.created_at):
                 await self.ack(record.id)
 
     async def _ack_if_held_and_claim(

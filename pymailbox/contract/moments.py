@@ -19,6 +19,11 @@ def moment(milliseconds: int) -> datetime:
     return _EPOCH + timedelta(0, milliseconds // 1000, milliseconds % 1000 * 1000)
 
 
+def aware(time: datetime) -> datetime:
+    """One without a zone, which a backend should not give, is taken for UTC."""
+    return time if time.tzinfo is not None else time.replace(tzinfo=UTC)
+
+
 def milliseconds(aware: datetime) -> int:
     """Rounded down."""
     return (aware - _EPOCH) // timedelta(milliseconds=1)

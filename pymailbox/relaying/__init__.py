@@ -4,6 +4,7 @@
 other one; ``origin`` says which source a cursor belongs to.
 """
 
-from .loop import Relayer, RelayStatus, relay
+from .loop import Relayer, relay
+from .status import RelayStatus
 
 __all__ = ["RelayStatus", "Relayer", "relay"]

@@ -18,6 +18,7 @@ from ..contract.companions import Nearby
 from ..contract.errors import StorageCorruptError, StorageFullError, UnsupportedError
 from ..contract.limits import LONGEST_DELAY
 from ..contract.mailbox import Mailbox
+from ..contract.moments import aware
 from ..contract.values import MessagePriority, MessageRecord, MessageStatus, NewMessage
 
 _T = TypeVar("_T")
@@ -41,8 +42,19 @@ _MICROSECOND: Final = timedelta(microseconds=1)
 
 
 def pack_sent(records: Iterable[MessageRecord]) -> bytes:
-    """A cursor's payload: after its head for each message 16 bytes of its id, and 8 of ``created_at``, microseconds."""
-    return _HEAD + b"".join(_SENT.pack(one.id.bytes, (one.created_at - _EPOCH) // _MICROSECOND) for one in records)
+    """A cursor's payload: after its head for each message 16 bytes of its id, and 8 of ``created_at``, microseconds.
+
+    Raises:
+        StorageCorruptError: that is no time.
+    """
+    return _HEAD + b"".join(_SENT.pack(one.id.bytes, _microseconds(one)) for one in records)
+
+
+def _microseconds(record: MessageRecord) -> int:
+    time: Any = record.created_at
+    if not isinstance(time, datetime):  # no target could help it: nothing that a target refuses
+        raise StorageCorruptError(f"created_at of message {record.id} of the source must be a datetime, not {time!r}")
+    return (aware(time) - _EPOCH) // _MICROSECOND
 
 
 def unpack_sent(payload: bytes) -> list[MessageRecord]:
@@ -72,6 +84,8 @@ class Cursor:
         self._name = name
         self._held: UUID | None = None
         self._is_made = False
+        self.comes_from_the_dead = False
+        """Whether whoever had it before has died: what that had claimed may not be back yet."""
 
     @classmethod
     async def open(cls, nearby: Nearby, target: Mailbox, name: str) -> Cursor:
@@ -100,6 +114,7 @@ class Cursor:
         except ValueError as error:
             raise self._corrupt(f"what is in the mailbox {self._name!r} is not the cursor of a relay") from error
         self._held = held[0].id
+        self.comes_from_the_dead = held[0].delivery_count > 1  # a release takes the hand-out back
         return sent
 
     def _corrupt(self, what: str) -> StorageCorruptError:

@@ -11,13 +11,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections.abc import Callable, Coroutine, Iterable
-from contextlib import suppress
-from dataclasses import dataclass, fields
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
-from typing import Any, Final, Self, TypeVar, cast
+from typing import Any, Final, TypeVar, cast
 from uuid import UUID
 
+from .._open import MailboxOpening
 from ..actors import RetryPolicy
 from ..actors.consumer import PAUSE_AFTER_UNLOAD
 from ..actors.stopping import Interruptions, Running, Stop
@@ -27,12 +27,14 @@ from ..contract.companions import Companion, Nearby
 from ..contract.errors import MailboxClosedError, MailboxError, StorageFullError, UnsupportedError
 from ..contract.location import check_name
 from ..contract.mailbox import Mailbox, check_mailbox
+from ..contract.moments import aware
 from ..contract.polling import POLL_INTERVAL
-from ..contract.values import DeadLetter, MessageRecord
+from ..contract.values import DeadLetter, MailboxStats, MessageRecord
 from ..runtime.network import when_it_may_be_back
-from .cursor import REFUSALS, Cursor, begin
+from .cursor import LEASE, REFUSALS, Cursor, begin
 from .origin import name_of_cursor, name_of_cursor_for
 from .plain import PlainRoute
+from .status import RelayStatus
 
 _T = TypeVar("_T")
 
@@ -40,7 +42,9 @@ _PAUSES: Final = RetryPolicy(first_delay=1.0, longest_delay=60.0)
 """Between two attempts, if the caller names no others."""
 
 SLOW: Final = 5.0
-"""Seconds without an answer from the target after which it counts as not connected, and what was claimed goes back."""
+"""Seconds without an answer from the target after which it counts as not connected, and what was claimed goes back; and
+in which a silent source may still answer once a stop was asked for.
+"""
 
 LOOK_EVERY: Final = 2.0
 """Seconds after which a relay that another one is ahead of looks again. It does not wait to be woken: each hop lets the
@@ -49,45 +53,13 @@ cursor go for a moment, and whoever waits would get it."""
 _STATUS_PATIENCE: Final = 1.0
 """Seconds that ``Relayer.status`` waits for the source."""
 
+_LONGEST_LOOK: Final = 1.0
+"""Seconds between two looks at what a dead relay had claimed."""
+
 _NEEDED: Final = (Capability.ACK_AND_SEND, Capability.MESSAGE_ID, Capability.DEDUPE, Capability.ASK)
 """Of a target, so that nothing is repeated."""
 
 _logger = logging.getLogger("pymailbox")
-
-
-@dataclass(frozen=True, slots=True)
-class RelayStatus:
-    """What a relay has done, and what keeps it from doing more."""
-
-    waiting: int | None
-    """Messages in the source, inflight ones included; None if it gave no answer within a second."""
-    oldest_waiting_at: datetime | None
-    """When the oldest queued one of them was made; None if there is none, or no answer."""
-    sent: int
-    """Messages that this relay has sent."""
-    last_success_at: datetime | None
-    """When the target last took something."""
-    active: bool
-    """Whether this relay may send now; otherwise it is not connected, or another one relays this source."""
-    connected: bool
-    """Whether the last call that needed a connection worked."""
-    disconnected_since: datetime | None
-    """Since when not; None while connected."""
-    last_error: str | None
-    """What went wrong last, also if that is over: see ``last_error_at`` and ``last_success_at``."""
-    last_error_at: datetime | None
-
-    def to_dict(self) -> dict[str, Any]:
-        """JSON-ready data."""
-        values = {field.name: getattr(self, field.name) for field in fields(self)}
-        return {name: one.isoformat() if isinstance(one, datetime) else one for name, one in values.items()}
-
-    @classmethod
-    def from_dict(cls, data: Any) -> Self:
-        """Back from ``to_dict``."""
-        values = {field.name: data[field.name] for field in fields(cls)}
-        moments = [name for name, one in values.items() if name.endswith(("_at", "_since")) and one is not None]
-        return cls(**values | {name: datetime.fromisoformat(values[name]) for name in moments})
 
 
 class _StoppedError(Exception):
@@ -99,17 +71,21 @@ class Relayer(Running):
 
     def __init__(
         self,
-        source: Mailbox,
-        target: Mailbox,
+        source: Mailbox | MailboxOpening,
+        target: Mailbox | MailboxOpening,
         batch: int,
         retry: RetryPolicy | None,
         at_least_once: bool,
         name: str | None,
     ) -> None:
-        check_mailbox("source", source)
-        check_mailbox("target", target)
-        if source._place == target._place:
-            raise ValueError(f"target must be another mailbox than source, not {target!r} as well")
+        self._ends: dict[str, Mailbox | MailboxOpening] = {"source": source, "target": target}
+        for argument, end in self._ends.items():
+            if isinstance(end, MailboxOpening):
+                end._is_used = True  # a stop may come first
+            else:
+                check_mailbox(argument, end)
+        self._opened: list[Mailbox] = []
+        """Those that it has opened itself, and closes."""
         self._batch = check_count("batch", batch)
         if retry is not None and not isinstance(retry, RetryPolicy):
             raise TypeError(f"retry must be a RetryPolicy, not {type(retry).__name__}")
@@ -117,11 +93,9 @@ class Relayer(Running):
             raise ValueError("retry must have no max_deliveries: a relay gives up only what is refused")
         check_flag("at_least_once", at_least_once)
         self._cursor_name = None if name is None else name_of_cursor(_checked(name))
-        self._is_exact = set(_NEEDED) <= target.capabilities and target._nearby is not None
-        if not self._is_exact and not at_least_once:
-            raise UnsupportedError(_lacking(target))
-        self._source = source
-        self._target = target
+        self._at_least_once = at_least_once
+        self._is_exact = False
+        self._check_both()
         self._pauses = retry or _PAUSES
         self._stop = Stop()
         self._cancellations = Interruptions()
@@ -135,6 +109,10 @@ class Relayer(Running):
         """Those of a source that takes nothing back, for the next session."""
         self._in_doubt: set[UUID] = set()
         """Sent, or not, in a hop whose outcome is unknown."""
+        self._patience = {"source": SLOW, "target": SLOW}
+        """Seconds for which each is still waited for once a stop was asked for: all its calls together."""
+        self._endings: list[Callable[[], None]] = []
+        """What ends what it has asked to be told."""
         self._refused: dict[tuple[UUID, datetime], str] = {}
         """Why the target refused a message that had gone back by then, by its id and ``created_at``."""
         self._rests_until = 0.0
@@ -148,7 +126,27 @@ class Relayer(Running):
         super().__init__(self._supervise())
 
     def __repr__(self) -> str:
-        return f"<relay from {self._source!r} to {self._target!r}>"
+        source, target = self._ends.values()
+        return f"<relay from {source!r} to {target!r}>"
+
+    @property
+    def _source(self) -> Mailbox:
+        return cast(Mailbox, self._ends["source"])
+
+    @property
+    def _target(self) -> Mailbox:
+        return cast(Mailbox, self._ends["target"])
+
+    def _check_both(self) -> None:
+        """Sees to it that they work together, as far as they are open."""
+        source, target = self._ends.values()
+        if not isinstance(target, Mailbox):
+            return
+        if isinstance(source, Mailbox) and source._place == target._place:
+            raise ValueError(f"target must be another mailbox than source, not {target!r} as well")
+        self._is_exact = set(_NEEDED) <= target.capabilities and target._nearby is not None
+        if not self._is_exact and not self._at_least_once:
+            raise UnsupportedError(_lacking(target))
 
     def stop(self) -> None:
         """Asks for a clean stop: what is being sent is finished, and what was claimed goes back.
@@ -170,17 +168,7 @@ class Relayer(Running):
         Raises:
             MailboxClosedError: the source is closed.
         """
-        asked = begin(self._source.status())
-        try:
-            await asyncio.wait([asked], timeout=_STATUS_PATIENCE)
-            stats = None
-            if asked.done():
-                with suppress(MailboxError):
-                    stats = asked.result()
-                if isinstance(asked.exception(), MailboxClosedError):
-                    asked.result()
-        finally:
-            asked.cancel()
+        stats = await self._stats()
         return RelayStatus(
             waiting=None if stats is None else stats.queued_messages + stats.inflight_messages,
             oldest_waiting_at=None if stats is None else stats.oldest_queued_at,
@@ -193,10 +181,27 @@ class Relayer(Running):
             last_error_at=self._last_error and self._last_error[1],
         )
 
+    async def _stats(self) -> MailboxStats | None:
+        """The source's; None without an answer, or while it is not opened, or when this relay has closed it."""
+        source = self._ends["source"]
+        if isinstance(source, MailboxOpening):
+            return None
+        asked = begin(source.status())
+        try:
+            await asyncio.wait([asked], timeout=_STATUS_PATIENCE)
+            return asked.result() if asked.done() else None
+        except MailboxError as error:
+            if isinstance(error, MailboxClosedError) and source not in self._opened:
+                raise
+            return None
+        finally:
+            asked.cancel()
+
     # -- running -------------------------------------------------------------------------------------------------------
 
     async def _supervise(self) -> None:
-        untie = _tie(self, self._source, self._target)  # at once: whoever closes one from now on ends it
+        # at once: whoever closes one from now on ends it
+        untie = _tie(self, *(end for end in self._ends.values() if isinstance(end, Mailbox)))
         self._work = work = asyncio.ensure_future(self._run())
 
         def end(_: object) -> None:
@@ -225,10 +230,9 @@ class Relayer(Running):
             raise cancelled
 
     async def _run(self) -> None:
-        endings = [
-            when_it_may_be_back(self._stop.hurry),
-            self._source._on_life_over(self._on_life_over),
-        ]
+        self._endings.append(when_it_may_be_back(self._stop.hurry))
+        if isinstance(self._ends["source"], Mailbox):
+            self._hear_of_lives()
         attempt = 0
         try:
             while not self._stop.asked:
@@ -255,9 +259,14 @@ class Relayer(Running):
             pass
         finally:
             self._stop.ask()
-            for end in endings:
-                end()
-            await self._give_back_at_last()
+            for ending in self._endings:
+                ending()
+            try:
+                await self._give_back_at_last()
+            finally:
+                for end, mailbox in self._ends.items():
+                    if mailbox in self._opened:
+                        await self._close(end, mailbox)
 
     async def _session(self) -> None:
         """Relays until a stop is asked for, or another relay has taken over."""
@@ -281,28 +290,56 @@ class Relayer(Running):
 
     async def _begin(self) -> None:
         if not self._is_checked:
-            await _open("source", self._at_source(self._source.status()))
+            await self._open_both()
         if self._is_exact and self._cursor_name is None:
             self._cursor_name = await self._at_source(name_of_cursor_for(self._source))
         self._route = await self._at_target(self._open_route())
         if not self._is_checked:
-            await _open("target", self._at_target(self._route.commits_with_target()))
+            await _is_open("target", self._at_target(self._route.commits_with_target()))
             self._is_checked = True
         while (sent := await self._at_target(self._route.hold())) is None:
             self._disconnected_since = None
             await self._stop.pause(LOOK_EVERY)
             if self._stop.asked:
                 raise _StoppedError
-        self._is_active, self._disconnected_since = True, None
-        if Capability.RECOVER in self._source.capabilities:
-            await self._at_source(self._source.recover())  # what a dead relay had claimed comes first
+        self._is_active = True
         await self._give_back()
         if sent:
             await self._acknowledge_late(sent)
+        await self._wait_for_what_the_dead_had(self._route.comes_from_the_dead)
+        self._disconnected_since = None
         ids = {record.id for record in sent}
         self._sent += len(ids & self._in_doubt)
         self._in_doubt.clear()
         self._kept = [record for record in self._kept if record.id not in ids]
+
+    async def _open_both(self) -> None:
+        source, target = self._ends.values()
+        if isinstance(source, MailboxOpening):
+            self._opened.append(await self._at_source(_opened(source)))
+            self._ends["source"] = self._opened[-1]
+            self._hear_of_lives()
+        if isinstance(target, MailboxOpening):
+            self._opened.append(await self._at_target(_opened(target)))
+            self._ends["target"] = self._opened[-1]
+        self._check_both()
+        await _is_open("source", self._at_source(self._source.status()))
+
+    def _hear_of_lives(self) -> None:
+        self._endings.append(self._source._on_life_over(self._on_life_over))
+
+    async def _wait_for_what_the_dead_had(self, somebody_died: bool) -> None:
+        """What a dead relay had claimed comes first; where a lease decides, it may be back only later."""
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        while not self._stop.asked:
+            if Capability.RECOVER in self._source.capabilities:
+                await self._at_source(self._source.recover())
+            inflight = (await self._at_source(self._source.status())).inflight_messages - len(self._kept)
+            waited = loop.time() - began
+            if inflight <= 0 or not somebody_died or waited > LEASE:
+                return
+            await self._stop.pause(min(max(POLL_INTERVAL, waited), _LONGEST_LOOK))
 
     @property
     def _is_held(self) -> bool:
@@ -321,8 +358,13 @@ class Relayer(Running):
                 await self._give_back()
         finally:
             if route is not None:
-                with suppress(MailboxError):
-                    await route.close()
+                await self._close("target", route)
+
+    async def _close(self, end: str, what: Mailbox | Cursor | PlainRoute) -> None:
+        """One that is silent ends by itself, later."""
+        closing = begin(what.close())
+        await self._stop.first(closing)
+        await self._wait_a_little_longer(end, closing)
 
     # -- at the source -------------------------------------------------------------------------------------------------
 
@@ -332,17 +374,17 @@ class Relayer(Running):
         Raises:
             _StoppedError: there was no answer until then; the call has been cancelled.
         """
-        call = begin(work)
-        try:
+        async with _within(call := begin(work)):
             await self._stop.first(call)
-            await asyncio.wait([call], timeout=SLOW)
-            if not call.done():
-                raise _StoppedError
-            return call.result()
-        finally:
-            if not call.done():
-                call.cancel()
-                await asyncio.wait([call])
+            await self._wait_a_little_longer("source", call)
+            return _result(call)
+
+    async def _wait_a_little_longer(self, end: str, call: asyncio.Future[Any]) -> None:
+        if not call.done():
+            loop = asyncio.get_running_loop()
+            began = loop.time()
+            await asyncio.wait([call], timeout=max(0.0, self._patience[end]))
+            self._patience[end] -= loop.time() - began
 
     async def _claim(self, sent: list[MessageRecord]) -> list[MessageRecord] | None:
         """Acknowledges what was sent. The next messages, and none where it cannot wait for them; None if a stop was
@@ -364,13 +406,11 @@ class Relayer(Running):
             how["ack"] = [record.id for record in sent]
         claim = begin(self._source.dequeue(**how))
         try:
-            await self._stop.first(claim)
-            if not can_wait:
-                await asyncio.wait([claim], timeout=SLOW)
+            async with _within(claim):
+                await self._stop.first(claim)
+                if not can_wait:
+                    await self._wait_a_little_longer("source", claim)
         finally:
-            if not claim.done():
-                claim.cancel()
-                await asyncio.wait([claim])
             if not claim.cancelled() and claim.exception() is None:
                 self._claimed = {record.id: record for record in claim.result()}
         if claim.cancelled():
@@ -411,7 +451,7 @@ class Relayer(Running):
         for record in sent:
             found = await self._source.get(record.id)
             # it has arrived, though whoever sent it died too often
-            if isinstance(found, DeadLetter) and found.record.created_at == record.created_at:
+            if isinstance(found, DeadLetter) and aware(found.record.created_at) == record.created_at:
                 await self._source.discard(record.id)
 
     async def _give_back(self) -> None:
@@ -423,7 +463,7 @@ class Relayer(Running):
 
     async def _give_back_at_last(self) -> None:
         """There is no next session, and on a handle that stays open nobody else would do it."""
-        deadline = asyncio.get_running_loop().time() + SLOW
+        deadline = asyncio.get_running_loop().time() + self._patience["source"]
         while self._claimed and asyncio.get_running_loop().time() < deadline:
             try:
                 await self._give_back()
@@ -505,20 +545,15 @@ class Relayer(Running):
         Raises:
             _StoppedError: a stop was asked for; the call has been cancelled.
         """
-        call = begin(work)
-        try:
+        async with _within(call := begin(work)):
             await asyncio.wait([call], timeout=SLOW)
             if not call.done():
                 self._note_failure(TimeoutError(f"no answer from the target for {SLOW:g} s"), False)
                 await self._give_back()
                 await self._stop.first(call)
-            if not call.done():
-                raise _StoppedError
-            return call.result()
-        finally:
-            if not call.done():
-                call.cancel()
-                await asyncio.wait([call])
+                if not call.done():
+                    self._patience["target"] = 0.0
+            return _result(call)
 
     def _note_failure(self, error: Exception, connected: bool) -> None:
         now = datetime.now(UTC)
@@ -540,6 +575,9 @@ class Relayer(Running):
         if route is not None:
             route.die()
         self._claimed = {}
+        opened, self._opened = self._opened, []
+        for mailbox in opened:
+            mailbox._die()
         self._work.cancel()
 
 
@@ -547,7 +585,7 @@ class _Tie(Companion):
     """Ends a relay with its mailboxes."""
 
     def __init__(self, relay: Relayer) -> None:
-        super().__init__(cast(Nearby, relay._target._nearby))
+        super().__init__(cast(Nearby, None))  # it opens nothing
         self._relay = relay
 
     async def _end(self) -> None:
@@ -569,7 +607,28 @@ def _tie(relay: Relayer, *mailboxes: Mailbox) -> Callable[[], None]:
     return untie
 
 
-async def _open(argument: str, call: Coroutine[Any, Any, object]) -> None:
+@asynccontextmanager
+async def _within(call: asyncio.Future[Any]) -> AsyncIterator[None]:
+    """In which a call is waited for; if it is not done at the end, it is cancelled, and has ended then."""
+    try:
+        yield
+    finally:
+        if not call.done():
+            call.cancel()
+            await asyncio.wait([call])
+
+
+def _result(call: asyncio.Future[_T]) -> _T:
+    if not call.done():
+        raise _StoppedError
+    return call.result()
+
+
+async def _opened(opening: MailboxOpening) -> Mailbox:
+    return await opening
+
+
+async def _is_open(argument: str, call: Coroutine[Any, Any, object]) -> None:
     try:
         await call
     except MailboxClosedError as error:
@@ -597,8 +656,8 @@ def _lacking(target: Mailbox) -> str:
 
 
 def relay(
-    source: Mailbox,
-    target: Mailbox,
+    source: Mailbox | MailboxOpening,
+    target: Mailbox | MailboxOpening,
     *,
     batch: int = 100,
     retry: RetryPolicy | None = None,
@@ -631,8 +690,9 @@ def relay(
     In both cases the next relay finds out what has arrived, and does not send it again.
 
     Args:
-        source: an open mailbox. Nothing has to be known of its backend beyond the core verbs.
-        target: an open mailbox, which need not be in another database.
+        source: an open mailbox, or what ``open_mailbox`` gives: then the relay opens it, as soon as that works, and
+            closes it in the end. Nothing has to be known of its backend beyond the core verbs.
+        target: the same; it need not be in another database.
         batch: how many messages are sent in one transaction at most.
         retry: the pauses after a failure; ``max_deliveries`` has no meaning here. None for 1 to 60 seconds.
         at_least_once: whether to accept a target that has no ``ack_and_send``, ``message_id`` or ``dedupe_for``, or
@@ -646,8 +706,9 @@ def relay(
         A coroutine that ends after a clean stop, and has the methods ``stop`` and ``status``.
 
     Raises:
-        TypeError, ValueError: an argument is invalid, or both mailboxes are the same; raised at the call.
-        UnsupportedError: the target cannot take each message exactly once; raised at the call.
+        TypeError, ValueError: an argument is invalid, or both mailboxes are the same; raised at the call, or when both
+            are open.
+        UnsupportedError: the target cannot take each message exactly once; raised then, too.
         MailboxClosedError: a mailbox was closed before. If one is closed later, the relay just ends.
         StorageCorruptError: something else is in the cursor's mailbox, or the cursor has been taken out.
         MailboxError: a mailbox cannot go on. A passing error (``error.passing``) does not end the relay.

@@ -14,6 +14,8 @@ from .cursor import message_of
 class PlainRoute:
     """A target that stores messages, and knows nothing of what came before."""
 
+    comes_from_the_dead = False
+
     def __init__(self, target: Mailbox) -> None:
         self._target = target
 

@@ -1,5 +1,7 @@
 // One Pyodide for the importing module: the harness page, its module worker, or Node.
 
+import { useClock } from "./clock.mjs";
+
 /**
  * Loads Pyodide and gives a function that runs asynchronous Python in it.
  * @param {string | URL} pyodideUrl  folder of the Pyodide distribution, ending in a slash
@@ -22,9 +24,14 @@ export async function startPython(pyodideUrl, engineUrl) {
 
 /**
  * Starts Pyodide from the server that also serves this module, as the address of the harness asks for.
- * @param {URLSearchParams} parameters  `engine` is there when the engine is to be handed over
+ * @param {URLSearchParams} parameters  `engine` is there when the engine is to be handed over; `clock`, when the clock is
+ * to be put forward, is by how many milliseconds it begins ahead
  */
 export function startServedPython(parameters) {
+  const ahead = parameters.get("clock");
+  if (ahead !== null) {
+    useClock(Number(ahead));
+  }
   const engineUrl = parameters.has("engine") ? new URL("/js/index.js", import.meta.url) : undefined;
   return startPython(new URL("/pyodide/", import.meta.url), engineUrl);
 }

@@ -12,10 +12,23 @@ import random
 import time
 import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
-from pymailbox import Mailbox, MailboxError, MessagePriority, MessageRecord, NewMessage, delete_mailbox, open_mailbox
+from pymailbox import (
+    ConnectionLostError,
+    Mailbox,
+    MailboxError,
+    MessagePriority,
+    MessageRecord,
+    NewMessage,
+    Relayer,
+    RetryPolicy,
+    delete_mailbox,
+    open_mailbox,
+    relay,
+)
+from pymailbox.relaying import cursor
 
 Post = Callable[[str], Awaitable[str]]
 """Sends a report as JSON and returns the answer; until that comes, the report has not arrived."""
@@ -28,6 +41,8 @@ HEAVY_BYTES = 70_000
 """More than a segment of the IndexedDB engine holds."""
 
 _running: set[asyncio.Task[None]] = set()
+relays: list[Relayer] = []
+"""Up and down."""
 
 
 class Journal:
@@ -85,11 +100,20 @@ def page_post(url: str) -> Post:
 def start(role: str, plan: dict[str, Any], post: Post) -> asyncio.Task[None]:
     """Let an actor work in the background of this event loop; what it raises is reported.
 
-    Its role, "victim", "rescuer" or "auditor", is also its name; an actor with another name works beside others.
+    Its role, "victim", "rescuer" or "auditor", is also its name; an actor with another name does the `work` of its
+    plan, or works beside others.
     """
     journal = Journal(role, post)
-    works = {"victim": _be_victim, "rescuer": _rescue, "auditor": _audit}
-    return in_background(works.get(role, _work_off)(plan, journal), journal)
+    works = {
+        "victim": _be_victim,
+        "rescuer": _rescue,
+        "auditor": _audit,
+        "audits": _audit,
+        "sends": _send_all,
+        "consumes": _consume,
+        "relays": _relay_both_ways,
+    }
+    return in_background(works.get(plan.get("work", role), _work_off)(plan, journal), journal)
 
 
 def in_background(work: Coroutine[Any, Any, None], journal: Journal) -> asyncio.Task[None]:
@@ -326,6 +350,58 @@ async def _produce_all(count: int, box: Mailbox, location: str, journal: Journal
         keys = [f"{journal.who}-{number}" for number in range(first, min(first + 100, count))]
         await box.enqueue_many([new_message(key) for key in keys])
         await journal.note("sent", box=location, keys=keys)
+
+
+async def _send_all(plan: dict[str, Any], journal: Journal) -> None:
+    """Sends messages that are to arrive in another mailbox; those whose outcome is unknown do not count."""
+    async with _opened(plan["box"]) as box:
+        sent = number = 0
+        while sent < plan["count"]:
+            keys = [f"{journal.who}-{number + i}" for i in range(100)]
+            number += 100
+            with suppress(ConnectionLostError):
+                await box.enqueue_many([new_message(key) for key in keys])
+                sent += 100
+                await journal.note("sent", box=plan["arrives"], keys=keys)
+            await asyncio.sleep(plan["pause"])
+    await journal.note("done")
+
+
+async def _consume(plan: dict[str, Any], journal: Journal) -> None:
+    """Takes and acknowledges messages until it ends: at once, so that no id that is still there keeps a repeat out."""
+    location = plan["box"]
+    async with _opened(location) as box:
+        while True:
+            asked = time.time()
+            with suppress(ConnectionLostError):  # the server was away for a minute
+                records = await box.dequeue(64, wait=LOOK_SECONDS)
+                if records:
+                    await journal.note("claimed", box=location, asked=asked, entries=entries(records))
+                    await _acknowledge(box, location, records, journal)
+
+
+async def _relay_both_ways(plan: dict[str, Any], journal: Journal) -> None:
+    """Relays from `out` to `up` and from `down` to `in` until it ends, from before the server is there."""
+    lease = vars(cursor)["LEASE"] = plan["lease"]
+    pauses = RetryPolicy(first_delay=0.05, longest_delay=1.0)
+    async with _opened(plan["out"]) as out, _opened(plan["in"]) as inbox:
+        relays[:] = [
+            relay(out, open_mailbox(plan["up"]), retry=pauses),
+            relay(open_mailbox(plan["down"], lease=lease), inbox, retry=pauses),
+        ]
+        await journal.note("ready")
+        await asyncio.gather(*relays)
+    raise AssertionError("the relays have ended")
+
+
+async def statuses() -> str:
+    """How the relays are, as JSON."""
+    return json.dumps([(await one.status()).to_dict() for one in relays])
+
+
+async def claimed() -> int:
+    """How many messages of the one that relays up are inflight."""
+    return (await relays[0]._source.status()).inflight_messages
 
 
 async def _acknowledge(box: Mailbox, location: str, records: list[MessageRecord], journal: Journal) -> None:

@@ -8,7 +8,7 @@ import multiprocessing
 import shutil
 import signal
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -85,8 +85,8 @@ class ProcessScene:
 
     def start(self, role: str) -> None:
         """Begin the work of an actor."""
-        arguments = (role, self._plan | self._more_for(role), self._stage.server.server_port, self._path)
-        process = self._stage.context.Process(target=_act, args=arguments)
+        works = {role: self._plan | self._more_for(role)}
+        process = self._stage.context.Process(target=act, args=(works, self._stage.server.server_port, self._path))
         process.start()
         self._processes[role] = process
 
@@ -127,7 +127,8 @@ class ProcessScene:
             process.close()
 
 
-def _act(role: str, plan: dict[str, Any], port: int, path: str) -> None:
+def act(works: Mapping[str, dict[str, Any]], port: int, path: str) -> None:
+    """What a process does: actors work in it, by their roles, until all are done or it is told to end."""
     connection = http.client.HTTPConnection(HOST, port)
 
     async def post(body: str) -> str:
@@ -135,8 +136,8 @@ def _act(role: str, plan: dict[str, Any], port: int, path: str) -> None:
         return connection.getresponse().read().decode()
 
     async def work() -> None:
-        task = actor.start(role, plan, post)
-        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
-        await task
+        together = asyncio.gather(*(actor.start(role, plan, post) for role, plan in works.items()))
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, together.cancel)
+        await together
 
     asyncio.run(work())

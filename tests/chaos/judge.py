@@ -101,6 +101,27 @@ def judge(history: Sequence[Event]) -> list[Fault]:
     return trial.faults
 
 
+def overtaken(history: Iterable[Event]) -> list[Fault]:
+    """What came to a consumer before something of its priority that the same producer had sent earlier, where only one
+    consumer at a time reports of a mailbox. What is handed out again says nothing.
+    """
+    faults: list[Fault] = []
+    seen: set[Spot] = set()
+    last: dict[tuple[str, int, str], int] = {}
+    for event in history:
+        for key, priority, _ in event.entries if event.what == "claimed" else ():
+            spot = Spot(event.box, key)
+            if spot in seen:
+                continue
+            seen.add(spot)
+            producer, _, number = key.rpartition("-")
+            way = (event.box, priority, producer)
+            if int(number) < last.get(way, -1):
+                faults.append(Fault(OUT_OF_ORDER, f"{spot} came after {producer}-{last[way]}"))
+            last[way] = int(number)
+    return faults
+
+
 class _Trial:
     def __init__(self) -> None:
         self.faults: list[Fault] = []

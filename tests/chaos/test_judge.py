@@ -270,3 +270,18 @@ def test_a_strike_takes_nothing_from_its_holder() -> None:
     history = [sent("v-0"), claimed("victim", "v-0"), struck(0.0)]
     assert kinds(*history, claimed("rescuer", "v-0"), killed(), left("v-0")) == [judge.DOUBLED]
     assert kinds(*history, killed(), claimed("rescuer", "v-0"), left("v-0")) == []
+
+
+def test_overtaking() -> None:
+    right = [
+        claimed("one", "a-0", "a-1", "b-0"),
+        claimed("one", "a-2", "b-1"),
+        killed("one"),
+        claimed("another", "a-1", "a-2", "a-3"),
+    ]
+    assert judge.overtaken(right) == []
+    other_priority = Event("one", "claimed", box=BOX, entries=[Entry("a-9", 1, 1), Entry("a-1", 0, 1)])
+    assert judge.overtaken([other_priority, claimed("one", "a-2")]) == []
+    assert judge.overtaken([claimed("one", "a-2"), claimed("one", "a-1", box=TARGET)]) == []
+    [fault] = judge.overtaken([claimed("one", "a-2"), claimed("another", "a-1")])
+    assert fault.kind == judge.OUT_OF_ORDER

@@ -26,12 +26,14 @@ CALL_SECONDS = 300
 """How long one call may take; a browser that hangs must not hang the run."""
 
 
-def harness_path(place: str, *, engine: bool = False) -> str:
+def harness_path(place: str, *, engine: bool = False, clock: float | None = None) -> str:
     """The harness page's path on the server; Python runs in `place`, "page", "worker" or "nowhere".
 
-    With `engine` they hand the IndexedDB engine to Python, which otherwise loads it by itself.
+    With `engine` they hand the IndexedDB engine to Python, which otherwise loads it by itself. With `clock`, seconds by
+    which that begins ahead, Python has the page's or worker's `js.putForward(milliseconds)`.
     """
-    return f"/tests/browser/harness.html?in={place}" + ("&engine" if engine else "")
+    ahead = "" if clock is None else f"&clock={clock * 1000:.0f}"
+    return f"/tests/browser/harness.html?in={place}" + ("&engine" if engine else "") + ahead
 
 
 class PythonRuntime(Protocol):

@@ -1,6 +1,6 @@
-"""Relays between a file and a server, in both directions, while servers and relays are killed.
+"""Relays between a file and servers, in both directions, while servers and relays are killed.
 
-Each message arrives once, and in its order.
+Each message arrives once, and in its order. `tests/chaos/test_relays.py` has processes and pages on one server.
 """
 
 from __future__ import annotations
@@ -14,8 +14,10 @@ from random import Random
 import pytest
 
 from pymailbox import Mailbox, MailboxClosedError, RetryPolicy, open_mailbox, relay
+from pymailbox.backends.jetstream import link
 from pymailbox.relaying import cursor, loop
 from pymailbox.testing._expect import eventually
+from tests.nats.proxy import Proxy
 from tools.nats_servers import Servers
 
 COUNT = 250
@@ -35,11 +37,10 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 class Way:
     """Messages from one place to another, by relays that come and go."""
 
-    def __init__(self, source: str, target: str, random: Random, *, deaths: bool) -> None:
+    def __init__(self, source: str, target: str, random: Random) -> None:
         self._source = source
         self._target = target
         self._random = random
-        self._deaths = deaths
         self.handled: list[int] = []
         self.relays = 0
         self._over = False
@@ -69,7 +70,7 @@ class Way:
             task = asyncio.create_task(self._until_it_ends(source, target))
             await asyncio.wait([task], timeout=self._random.uniform(0, 1.5))
             self.relays += 1
-            if self._deaths and self._random.random() < 0.3:
+            if self._random.random() < 0.3:
                 for mailbox in (source, target):
                     mailbox._die()
             while not task.done():
@@ -107,23 +108,23 @@ class Way:
         assert self.handled == list(range(COUNT))
 
 
-async def test_each_message_arrives_once_whatever_is_killed(servers: Servers, stream: str, tmp_path: Path) -> None:
+async def test_each_message_arrives_once_whatever_is_killed(three: Servers, stream: str, tmp_path: Path) -> None:
+    three.start()  # what an earlier test has ended
     random = Random()
     here = f"sqlite:///{tmp_path}/here.db"
     ways = [
-        Way(f"{here}#out", servers.location("in", stream), random, deaths=True),
-        # its source would give back what a dead relay had after the lease only, when another relay has gone on
-        Way(servers.location("out", stream), f"{here}#in", random, deaths=False),
+        Way(f"{here}#out", three.location("in", stream), random),
+        Way(three.location("out", stream), f"{here}#in", random),
     ]
     for way in ways:
         way.begin()
     for _ in range(STRIKES):
         await asyncio.sleep(random.uniform(0.2, 1.0))
-        server = random.choice(servers.servers)
+        server = random.choice(three.servers)
         server.kill()
         await asyncio.sleep(random.uniform(0.0, 1.0))
         server.start()
-        await asyncio.to_thread(servers.wait_until_ready)
+        await asyncio.to_thread(three.wait_until_ready)
     for way in ways:
         await way.end()
         assert way.relays > STRIKES
@@ -139,3 +140,59 @@ async def test_one_mailbox_by_two_spellings_of_its_servers(servers: Servers, str
         with pytest.raises(ValueError, match="another mailbox than source"):
             relay(source, target)
         relay(source, another).close()
+
+
+@pytest.mark.parametrize("silent", ["source", "target"])
+async def test_stop_does_not_wait_for_a_server_that_is_silent(one: Servers, stream: str, silent: str) -> None:
+    """Not even until the connection says that it is lost."""
+    with Proxy(one.addresses) as proxy:
+        there = one.location("box", stream, at=proxy.address)
+        async with open_mailbox("memory://") as here, open_mailbox(there) as mailbox:
+            source, target = (mailbox, here) if silent == "source" else (here, mailbox)
+            task = asyncio.ensure_future(relayer := relay(source, target))
+            await source.enqueue(b"", b"")
+
+            async def sent() -> int:
+                return (await relayer.status()).sent
+
+            await eventually(sent, 1, "messages sent")
+            proxy.stall()
+            if silent == "target":
+                await source.enqueue(b"", b"")
+            await asyncio.sleep(0)
+            relayer.stop()
+            await asyncio.wait([task], timeout=2.0)
+            assert task.done()
+            proxy.mend()
+
+
+async def test_relay_begins_before_its_server(one: Servers, stream: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In both directions at once: it opens what is there no sooner than that is there."""
+    monkeypatch.setattr(link, "CONNECT_TIMEOUT", 0.5)
+    async with open_mailbox(one.location("down", stream)) as down:
+        await down.enqueue(b"", b"down")
+    one.servers[0].kill()
+    policy = RetryPolicy(first_delay=0.05, longest_delay=0.1)
+    async with open_mailbox("memory://") as out, open_mailbox("memory://") as inbox:
+        relays = [
+            relay(out, open_mailbox(one.location("up", stream)), retry=policy),
+            relay(open_mailbox(one.location("down", stream)), inbox, retry=policy),
+        ]
+        tasks = [asyncio.ensure_future(each) for each in relays]
+        await out.enqueue(b"", b"up")
+
+        async def errors() -> list[bool]:
+            return ["no NATS server answers" in ((await each.status()).last_error or "") for each in relays]
+
+        await eventually(errors, [True, True], "whether each says why nothing goes on")
+        one.servers[0].start()
+        await asyncio.to_thread(one.wait_until_ready)
+        [message] = await inbox.dequeue(wait=20.0)
+        assert message.payload == b"down"
+        async with open_mailbox(one.location("up", stream)) as up:
+            [message] = await up.dequeue(wait=20.0)
+            assert message.payload == b"up"
+        for each in relays:
+            each.stop()
+        await asyncio.wait(tasks)
+        assert [task.exception() for task in tasks] == [None, None]

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from uuid import UUID, uuid4
 
 import pytest
@@ -16,11 +18,16 @@ import pytest
 from pymailbox import (
     Capability,
     Mailbox,
+    MailboxClosedError,
     MailboxError,
+    MemoryMailbox,
+    MessageRecord,
     RelayStatus,
     RetryPolicy,
     StorageCorruptError,
+    StorageUnavailableError,
     UnsupportedError,
+    _open,
     list_mailboxes,
     open_mailbox,
     relay,
@@ -86,6 +93,61 @@ async def test_core_verbs_of_a_source_are_enough(tmp_path: Path) -> None:
         async with relaying(source, faulty):  # which keeps what cannot be given back
             await arrive(target, *(b"%d" % number for number in range(25)))
         await source.close()
+
+
+class Naive(SmallMailbox):
+    """Its records are created at times without a time zone."""
+
+    def shown(self, record: MessageRecord) -> MessageRecord:
+        return replace(record, created_at=record.created_at.replace(tzinfo=None))
+
+    async def dequeue(self, limit: int | None = None, *, wait: float | None = None, ack: Any = ()) -> Any:
+        return [self.shown(record) for record in await super().dequeue(limit, wait=wait, ack=ack)]
+
+    async def get(self, message_id: UUID) -> Any:
+        found = await super().get(message_id)
+        return self.shown(found) if isinstance(found, MessageRecord) else found
+
+
+async def test_times_without_a_zone_are_taken_for_utc(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is refused for them, and what a cursor lists is found again."""
+    monkeypatch.setattr(loop, "LOOK_EVERY", 0.01)
+    source = await Database(Naive).open("naive")
+    fault = Fault(FaultKind.LOST_AFTER, "ack_and_send", nth=2)
+    async with FaultyMailbox(await open_mailbox(f"memory://{uuid4()}"), beside=[fault]) as target:
+        for payload in (b"1", b"2", b"3"):
+            await source.enqueue(b"", payload)
+        async with relaying(source, target, batch=2):
+            got: list[bytes] = []
+            async with asyncio.timeout(5):
+                while len(got) < 3:  # and the ids are in the target no more
+                    records = await target.dequeue(wait=5.0)
+                    got += [record.payload for record in records]
+                    await target.ack_many([record.id for record in records])
+        assert got == [b"1", b"2", b"3"]
+        assert await payloads(target) == []
+        assert (await source.status()).dead_letters == 0
+    await source.close()
+
+
+class Timeless(SmallMailbox):
+    """Its records are created at no time."""
+
+    async def dequeue(self, limit: int | None = None, *, wait: float | None = None, ack: Any = ()) -> Any:
+        records = await super().dequeue(limit, wait=wait, ack=ack)
+        return [replace(record, created_at=cast(Any, 1767323045.6)) for record in records]
+
+
+async def test_source_whose_times_are_none_is_told_so() -> None:
+    """It is the source's fault, and no message's: none becomes a dead letter."""
+    source = await Database(Timeless).open("timeless")
+    async with open_mailbox("memory://") as target:
+        await source.enqueue(b"", b"1")
+        with pytest.raises(StorageCorruptError, match=r"created_at .* must be a datetime, not 1767323045\.6"):
+            await asyncio.wait_for(relay(source, target), 5)
+        stats = await source.status()
+        assert (stats.queued_messages, stats.inflight_messages, stats.dead_letters) == (1, 0, 0)
+    await source.close()
 
 
 async def test_core_verbs_of_a_target_are_enough_for_at_least_once() -> None:
@@ -596,6 +658,54 @@ async def test_source_that_gives_no_answer_does_not_hold_up_a_stop(verb: str, mo
         await asyncio.wait_for(task, 5)
 
 
+async def test_silent_source_is_waited_for_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many calls there are to be made at the end: ack, give back, and again."""
+    slow = 0.3
+    monkeypatch.setattr(loop, "SLOW", slow)
+
+    class Mute(SmallMailbox):
+        is_mute = False
+
+        async def turn(self) -> None:
+            await asyncio.sleep(3600 if self.is_mute else 0)
+
+        async def get(self, message_id: UUID) -> Any:
+            await self.turn()
+            return await super().get(message_id)
+
+        async def _release(self, ids: list[UUID]) -> None:
+            await self.turn()
+            await super()._release(ids)
+
+    source = await Database(Mute).open("mute")
+    assert isinstance(source, Mute)
+    async with open_mailbox("memory://") as target:
+        task = asyncio.ensure_future(one := relay(source, target, batch=1))
+        await source.enqueue(b"", b"1")
+        await arrive(target, b"1")
+        source.is_mute = True  # what was sent is to be acknowledged now, and the next one claimed
+        await asyncio.sleep(0)
+        began = asyncio.get_running_loop().time()
+        one.stop()
+        await asyncio.wait([task])
+        assert asyncio.get_running_loop().time() - began < 1.7 * slow
+    source.is_mute = False
+    await source.close()
+
+
+async def test_calls_that_are_answered_use_up_no_patience() -> None:
+    """Or a relay that has worked for long enough would wait for nobody when it is stopped."""
+    async with (
+        open_mailbox("memory://") as source,
+        open_mailbox("memory://") as target,
+        relaying(source, target) as one,
+    ):
+        for payload in (b"1", b"2", b"3"):
+            await source.enqueue(b"", payload)
+        await arrive(target, b"1", b"2", b"3")
+        assert one._patience == {"source": loop.SLOW, "target": loop.SLOW}
+
+
 async def test_what_is_not_given_back_at_the_end_is_tried_again() -> None:
     source = await Database(Stubborn).open("stubborn")
     away = Fault(FaultKind.LOST_BEFORE, "ack_and_send", nth=2)
@@ -620,3 +730,93 @@ async def test_it_is_no_longer_known_to_its_mailboxes() -> None:
                 await asyncio.sleep(0.01)
         assert source._companions == target._companions == ()
         assert Capability.ASK in target.capabilities
+
+
+# -- mailboxes that the relay opens ------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def away(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[int], None]]:
+    """Keeps mailboxes in memory from being opened so many times."""
+    left = 0
+
+    def be_away(times: int) -> None:
+        nonlocal left
+        left = times
+
+    class Unsteady(MemoryMailbox):
+        @classmethod
+        async def open_at(cls, location: Any, options: Any) -> Any:
+            nonlocal left
+            if location.name.startswith("there") and left:
+                left -= 1
+                raise StorageUnavailableError("nobody answers", passing=True)
+            return await super().open_at(location, options)
+
+    monkeypatch.setattr(_open, "backend_of", lambda location: Unsteady)
+    yield be_away
+    assert left == 0
+
+
+@pytest.mark.parametrize("which", ["source", "target", "both"])
+async def test_what_cannot_be_opened_yet_is_opened_later(which: str, away: Callable[[int], None]) -> None:
+    here, there = f"memory://there-{uuid4()}", f"memory://there-{uuid4()}"
+    async with open_mailbox(here) as source, open_mailbox(there) as target:
+        away(3)
+        await source.enqueue(b"", b"1")
+        ends: list[Any] = [source, target]
+        if which != "target":
+            ends[0] = open_mailbox(here)
+        if which != "source":
+            ends[1] = open_mailbox(there)
+        async with relaying(*ends) as one:
+            status = await one.status()
+            assert (status.waiting is None, status.connected) == (which != "target", False)
+            assert RelayStatus.from_dict(status.to_dict()) == status
+            await arrive(target, b"1")
+            assert "nobody answers" in (await one.status()).last_error
+            assert (await one.status()).connected
+        assert source._companions == target._companions == ()
+        assert (await one.status()).sent == 1
+
+
+@pytest.mark.parametrize("way", ["stop", "cancel", "fail"])
+async def test_what_it_opened_it_closes(way: str) -> None:
+    name = str(uuid4())
+    one = relay(open_mailbox(f"memory://{uuid4()}"), open_mailbox(f"memory://{uuid4()}"), retry=SOON, name=name)
+    if way == "fail":
+        async with open_mailbox(f"memory://relay:{name}") as cursor:
+            await cursor.enqueue(b"", b"not one")
+    task = asyncio.ensure_future(one)
+
+    async def opened() -> int:
+        return len(one._opened)
+
+    await eventually(opened, 2, "opened mailboxes")
+    if way == "stop":
+        one.stop()
+    elif way == "cancel":
+        task.cancel()
+    await asyncio.wait([task])
+    assert (await one.status()).waiting is None
+    for mailbox in one._opened:
+        with pytest.raises(MailboxClosedError):
+            await mailbox.status()
+
+
+async def test_mailboxes_that_turn_out_to_be_wrong() -> None:
+    name = str(uuid4())
+    async with open_mailbox(f"memory://{name}") as source:
+        with pytest.raises(ValueError, match="target must be another mailbox than source"):
+            await relay(source, open_mailbox(f"memory://{name}"))
+        with pytest.raises(ValueError, match="target must be another mailbox than source"):
+            await relay(open_mailbox(f"memory://{name}"), source)
+    assert source._companions == ()
+
+
+async def test_stop_before_it_has_opened_anything() -> None:
+    one = relay(open_mailbox("memory://"), open_mailbox("memory://"))
+    one.stop()
+    await one
+    gc.collect()  # nobody is told that a mailbox was never opened
+    assert (await one.status()).waiting is None

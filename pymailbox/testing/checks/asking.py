@@ -10,9 +10,10 @@ from typing import Any, TypeAlias
 from uuid import UUID, uuid4
 
 from ...actors import Context, ask
+from ...actors.asking import Asker
 from ...actors.reply_mailboxes import name_of
 from ...contract.capabilities import Capability
-from ...contract.companions import Nearby, Unless
+from ...contract.companions import Nearby, Unless, companion_of
 from ...contract.errors import MailboxClosedError
 from ...contract.mailbox import Mailbox
 from ...contract.values import MessagePriority, MessageRecord
@@ -48,6 +49,11 @@ async def _asking(mailbox: Mailbox, payload: bytes, **options: Any) -> AsyncIter
     finally:
         task.cancel()
         await asyncio.wait([task])
+
+
+async def _awaited(mailbox: Mailbox) -> int:
+    """How many questions of a handle are waiting: each from the moment that it is sent."""
+    return sum(map(len, (await companion_of(mailbox, Asker))._waiting.values()))
 
 
 async def _answer(question: _Waiting) -> MessageRecord:
@@ -283,8 +289,7 @@ async def check_same_question_again(sandbox: Sandbox) -> None:
     async with _asking(asker, b"one", message_id=message_id) as one:
         await eventually(lambda: _queued(inbox), 1, "queued messages")
         async with _asking(asker, b"one", message_id=message_id) as again:
-            for _ in range(20):  # turns until it is asked: while the first one is there
-                await asyncio.sleep(0)
+            await eventually(partial(_awaited, asker), 2, "answers that are waited for")  # while the first one is there
             async with consuming(inbox, _echo):
                 answers = [await _answer(one), await _answer(again)]
     expect_equal(payloads_of(answers), [b"re: one"] * 2, "answers")

@@ -15,6 +15,7 @@ from ...contract.errors import MailboxClosedError, UnsupportedError
 from ...contract.mailbox import Mailbox
 from ...contract.values import MessagePriority, MessageRecord
 from ...relaying import Relayer, RelayStatus, relay
+from ...relaying.cursor import pack_sent
 from .._expect import PATIENCE, eventually, expect, expect_equal, expect_error, expect_no_repeats
 from .._sandbox import Sandbox, at_work, drain, numbered, payloads_of, send
 from .._suite import check
@@ -32,6 +33,9 @@ _NEEDS: Final = (
 )
 
 _SOON = RetryPolicy(first_delay=0.01, longest_delay=0.05)
+_A_MOMENT = 0.03
+"""Seconds in which a relay would claim what it may not claim yet."""
+
 _A_MOMENT_LATER = RetryPolicy(first_delay=0.05, factor=1.0, jitter=0.0)
 
 
@@ -315,6 +319,26 @@ async def check_another_relay_takes_over_after_a_death(sandbox: Sandbox) -> None
         await asyncio.wait([first])
 
 
+@check(*_NEEDS)
+async def check_what_a_dead_relay_had_comes_first(sandbox: Sandbox) -> None:
+    """A relay that takes over from a dead one sends nothing before all that it had claimed is back in its place."""
+    source, target = await sandbox.open("source"), await sandbox.open("target")
+    await send(source, numbered(4))
+    dying = [await _cursor(sandbox, source, target), await sandbox.open("source")]
+    await dying[0].enqueue(b"", pack_sent(()))
+    expect_equal(len(await dying[0].dequeue(1)), 1, "cursors")
+    expect_equal(payloads_of(await dying[1].dequeue(2)), numbered(2), "what the dead relay had claimed")
+    still_held = [dying.pop()]
+    await sandbox.let_die(dying)
+    async with _relaying(source, target) as one:
+        await eventually(partial(_active, one), True, "whether the relay is active")
+        await asyncio.sleep(_A_MOMENT)
+        expect_equal(payloads_of(await target.peek()), [], "messages of the target, before the first ones are back")
+        await sandbox.let_die(still_held)
+        await _arrive(target, numbered(4))
+        await _all_sent(source)
+
+
 # -- obstacles ---------------------------------------------------------------------------------------------------------
 
 
@@ -341,6 +365,29 @@ async def check_nothing_is_claimed_while_nothing_can_be_sent(sandbox: Sandbox) -
             status.connected and status.active and status.last_success_at is not None, f"it does not say so: {status}"
         )
         expect_equal((status.waiting, status.sent), (0, 5), "waiting, sent")
+
+
+@check(*_NEEDS)
+async def check_source_that_cannot_be_reached(sandbox: Sandbox) -> None:
+    """While the source cannot be reached the status says since when, however often that is tried."""
+    source = FaultyMailbox(await sandbox.open("source"))
+    target = await sandbox.open("target")
+    async with _relaying(source, target) as one:
+        await send(source, [b"before"])
+        await _arrive(target, [b"before"])
+        source.plan(Fault(FaultKind.LOST_BEFORE, times=None))
+        await send(await sandbox.open("source"), [b"after"])  # which ends the wait
+        statuses: list[RelayStatus] = []
+        async with asyncio.timeout(PATIENCE):
+            while len({status.last_error_at for status in statuses}) < 4:
+                statuses.append(await one.status())
+                await asyncio.sleep(0)
+        since = {status.disconnected_since for status in statuses if status.last_error_at is not None}
+        expect_equal(len(since), 1, "times since when it is not connected")
+        expect(None not in since, "it says that it is connected")
+        source.heal()
+        await _arrive(target, [b"before", b"after"])
+        await eventually(partial(_connected, one), True, "whether it is connected")
 
 
 @check(*_NEEDS)

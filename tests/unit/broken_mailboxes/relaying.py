@@ -67,11 +67,32 @@ class TheDeadKeepTheirCursor(SmallMailbox):
         return not self.name.startswith("relay:") and super().is_gone(holder)
 
 
+@breaks("relaying.what_a_dead_relay_had_comes_first")
+class DeathsAreReleases(SmallMailbox):
+    """Nobody sees that a cursor's holder has died."""
+
+    def orphan(self, entry: Entry, holder: Holder) -> None:
+        self.give_back(entry)
+
+
 @breaks("relaying.nothing_is_claimed_while_nothing_can_be_sent", "relaying.status_survives_as_data")
 class CountsOneMore(SmallMailbox):
     async def status(self) -> MailboxStats:
         stats = await super().status()
         return replace(stats, inflight_messages=stats.inflight_messages + 1)
+
+
+@breaks("relaying.source_that_cannot_be_reached")
+class TakesOneHop(SmallMailbox):
+    """The next one is lost, though it seems to have been made."""
+
+    has_sent = False
+
+    async def send_on(self, message_id: UUID, sends: Sends) -> bool:
+        if not self.has_sent:
+            self.has_sent = len(sends) > 1
+            return await super().send_on(message_id, sends)
+        return True
 
 
 @breaks("relaying.full_target_is_waited_for")
