@@ -390,7 +390,7 @@ def server() -> Iterator[JournalServer]:
 @pytest.fixture(scope="module")
 def servers(server: JournalServer) -> Iterator[Servers]:
     """The NATS server that is killed."""
-    with Servers(1, origin=server.url) as servers:
+    with Servers(1, origins=[server.url]) as servers:
         yield servers
 
 
