@@ -27,7 +27,8 @@ class LinkClient(Client):
 
     async def _connect_to_server(self, s: Any) -> None:
         if isinstance(self._transport, TcpTransport):
-            self._transport.close()  # of an attempt that came no further, which would stay open until it is collected
+            # of an attempt that came no further, which would stay open until it is collected
+            self._transport.close()  # type: ignore[no-untyped-call]
         # its WebSocket takes connect_timeout for something else
         async with asyncio.timeout(self.options["connect_timeout"] if s.uri.scheme in ("ws", "wss") else None):
             await super()._connect_to_server(s)
