@@ -107,6 +107,7 @@ class Way:
         assert self.handled == list(range(COUNT))
 
 
+@pytest.mark.slow
 async def test_each_message_arrives_once_whatever_is_killed(servers: Servers, stream: str, tmp_path: Path) -> None:
     random = Random()
     here = f"sqlite:///{tmp_path}/here.db"
