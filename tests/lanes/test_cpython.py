@@ -26,7 +26,7 @@ def where(backend: str, tmp_path: Path, request: pytest.FixtureRequest) -> str:
 
 @pytest.mark.parametrize(
     "backend",
-    [pytest.param(backend, marks=pytest.mark.slow if backend == "jetstream-3" else ()) for backend in PLAN["CPython"]],
+    [pytest.param(backend, marks=pytest.mark.slow if backend in ON_SERVERS else ()) for backend in PLAN["CPython"]],
 )
 async def test_cpython(backend: str, table: Table, where: str) -> None:
     run = Run(backend, where, table.programs.on_cpython(backend))

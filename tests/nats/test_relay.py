@@ -108,6 +108,7 @@ class Way:
         assert self.handled == list(range(COUNT))
 
 
+@pytest.mark.slow
 async def test_each_message_arrives_once_whatever_is_killed(three: Servers, stream: str, tmp_path: Path) -> None:
     three.start()  # what an earlier test has ended
     random = Random()

@@ -69,6 +69,7 @@ def until_all_have_heard_the_same(companions: list[Companion]) -> None:
     assert len({state for _, state in states}) == 1
 
 
+@pytest.mark.slow
 def test_two_versions_have_the_same_state(other: str, proxy: Proxy, companion: Callable[[str], Companion]) -> None:
     leaders = Leaders(proxy)
     ours, theirs = companion(sys.executable), companion(other)

@@ -13,6 +13,8 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
+
 from pymailbox import open_mailbox
 
 KILLS = int(os.environ.get("PYMAILBOX_KILLS", "10"))
@@ -51,6 +53,7 @@ def work_until_killed(file: Path, name: str, generator: random.Random) -> list[s
     return [line for worker in workers for line in worker.communicate()[0].splitlines()]
 
 
+@pytest.mark.slow
 def test_whatever_is_killed_nothing_is_lost_or_doubled(file: Path) -> None:
     generator = random.Random()
     enqueued = [
