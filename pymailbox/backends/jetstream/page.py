@@ -6,7 +6,6 @@ import asyncio
 import logging
 import re
 import secrets
-import time
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from importlib.util import find_spec
@@ -27,9 +26,6 @@ _LONGEST_ABSENCE: Final = 1.0
 
 _KEYS: Final = ("user_credentials", "nkeys_seed", "nkeys_seed_str")
 """What nats-py's `connect` takes that signs with a key."""
-
-_TO_SEND: Final = 0.1
-"""Seconds for which a page stays in Firefox when it is left."""
 
 _LOOPBACK: Final = re.compile(r"ws://(localhost|[^/]*\.localhost|127\.[\d.]+|\[::1\]):\d+", re.IGNORECASE)
 
@@ -98,8 +94,6 @@ class Whereabouts:
         self._back: asyncio.Future[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._js_document = getattr(js_context, "document", None)
-        self._drops_what_is_written = hasattr(js_context, "InternalError")
-        """Whether this is Firefox: what it has not sent when the page ends is lost."""
         listeners: dict[str, Callable[[Any], None]] = {
             **dict.fromkeys(("pagehide", "freeze"), self._leave),
             **dict.fromkeys(("pageshow", "resume", "visibilitychange"), self._come_back),
@@ -126,16 +120,11 @@ class Whereabouts:
         if self._timer is not None:
             self._timer.cancel()
         self._timer = self._loop.call_later(_LONGEST_ABSENCE, self._go_on)
-        has_said_something = False
         for link in list(self._links):
             try:
-                has_said_something |= _leave(link)
+                _leave(link)
             except Exception:
                 _logger.exception("a connection does not end with its page")
-        if has_said_something and self._drops_what_is_written:
-            end = time.perf_counter() + _TO_SEND
-            while time.perf_counter() < end:
-                pass
 
     def _come_back(self, _: Any) -> None:
         if getattr(self._js_document, "visibilityState", "visible") == "visible":
@@ -151,10 +140,8 @@ class Whereabouts:
             self._leave(js_event)
 
 
-def _leave(link: Link) -> bool:
-    """Gives back what a connection's handles hold, and ends it for now, all within the call; whether they may hold
-    anything.
-    """
+def _leave(link: Link) -> None:
+    """Gives back what a connection's handles hold, and ends it for now, all within the call."""
     messages = []
     for replica in link.replicas.values():
         holders = replica.writer.holders
@@ -165,7 +152,6 @@ def _leave(link: Link) -> bool:
             # on the holder's subject: a step of unknown outcome that the page sends again when it is back is refused
             messages.append((f"{replica.base}.h.{holder:x}", codec.encode(secrets.token_bytes(8), 1, [release])))
     link.leave(messages)
-    return bool(messages)
 
 
 _whereabouts: Whereabouts | None = None
