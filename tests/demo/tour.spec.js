@@ -73,8 +73,10 @@ test("the tour shows everything, and nothing is lost or doubled on the way", asy
 });
 
 test("the tour that begins amid a flood says that its own message is answered, and not before", async ({ page }) => {
-  await demo.openPaused("/?peers=1");
+  await page.goto("/?peers=1");
+  await demo.setPace(0);
   await demo.loaded();
+  await demo.pauseActor();
   await demo.flood.click();
   await expect(demo.notice).toContainText("10,000");
   const tour = new TourCard(page);
