@@ -198,9 +198,11 @@ class Race {
     if (at === undefined || at.context.isDead) return;
     const [verb, given] = chosen ?? this.#chooseCall(at.handle);
     const call = this.judge.begin(at.handle, verb, given);
-    if (verb === "close") this.#open.splice(this.#open.indexOf(at), 1);
+    // a handle that a fault's calls close again has its successor
+    const isClosing = verb === "close" && this.#open.includes(at);
+    if (isClosing) this.#open.splice(this.#open.indexOf(at), 1);
     this.#track(this.#make(at, call));
-    if (verb === "close") this.#track(this.#addHandle(at.context));
+    if (isClosing) this.#track(this.#addHandle(at.context));
   }
 
   /**
