@@ -110,11 +110,12 @@ class Full:
 
     async def calls_that_share_the_failed_commit_fail_alone(self) -> None:
         last, again = self.held
+        larger = LARGE * 12  # than all that the browser may have freed by now
         results: list[Any] = await asyncio.gather(
             self.mailbox.ack(last.id),
-            self.mailbox.enqueue(b"s", LARGE),
+            self.mailbox.enqueue(b"s", larger),
             self.mailbox.nack(again.id),
-            self.mailbox.enqueue(b"s", LARGE),
+            self.mailbox.enqueue(b"s", larger),
             self.mailbox.dequeue(1),
             return_exceptions=True,
         )
