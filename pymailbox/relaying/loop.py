@@ -411,7 +411,7 @@ class Relayer(Running):
                 if not can_wait:
                     await self._wait_a_little_longer("source", claim)
         finally:
-            if not claim.cancelled() and claim.exception() is None:
+            if claim.done() and not claim.cancelled() and claim.exception() is None:
                 self._claimed = {record.id: record for record in claim.result()}
         if claim.cancelled():
             return None

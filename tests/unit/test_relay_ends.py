@@ -1,0 +1,71 @@
+"""How relays end: cancelled twice, stopped at mailboxes that are slow to answer, or by an error; and what they leave."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterator
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+
+from pymailbox import Mailbox, MailboxClosedError, MemoryMailbox, RetryPolicy, StorageCorruptError, _open, relay
+from pymailbox import open_mailbox as opening_of
+from pymailbox.relaying import loop
+from pymailbox.relaying.cursor import Cursor
+from pymailbox.testing._expect import eventually
+from tests.unit.example_mailboxes import Database, SmallMailbox
+
+SOON = RetryPolicy(first_delay=0.001, longest_delay=0.005)
+NEVER = 3600.0
+
+
+@pytest.fixture(autouse=True)
+def quiet(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(logging.getLogger("pymailbox"), "disabled", True)
+
+
+async def turns(count: int) -> None:
+    for _ in range(count):
+        await asyncio.sleep(0)
+
+
+async def counts(mailbox: Mailbox) -> tuple[int, int]:
+    """Queued and inflight."""
+    stats = await mailbox.status()
+    return stats.queued_messages, stats.inflight_messages
+
+
+# -- cancelled twice ---------------------------------------------------------------------------------------------------
+
+
+async def test_cancelled_while_a_cancelled_claim_has_not_ended() -> None:
+    class Dawdling(SmallMailbox):
+        is_dawdling = False
+
+        async def dequeue(self, limit: int | None = None, *, wait: float | None = None, ack: Any = ()) -> Any:
+            try:
+                return await super().dequeue(limit, wait=wait, ack=ack)
+            except asyncio.CancelledError:
+                self.is_dawdling = True
+                await asyncio.sleep(0.02)
+                raise
+
+    source = await Database(Dawdling).open("dawdling")
+    assert isinstance(source, Dawdling)
+    async with opening_of("memory://") as target:
+        task = asyncio.ensure_future(one := relay(source, target))
+
+        async def active() -> bool:
+            return (await one.status()).active
+
+        await eventually(active, True, "whether the relay is active")
+        await turns(5)
+        one.stop()
+        while not source.is_dawdling:
+            await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+    await source.close()
