@@ -84,7 +84,7 @@ class Relayer(Running):
                 end._is_used = True  # a stop may come first
             else:
                 check_mailbox(argument, end)
-        self._opened: list[Mailbox] = []
+        self._opened: dict[str, Mailbox] = {}
         """Those that it has opened itself, and closes."""
         self._batch = check_count("batch", batch)
         if retry is not None and not isinstance(retry, RetryPolicy):
@@ -191,7 +191,7 @@ class Relayer(Running):
             await asyncio.wait([asked], timeout=_STATUS_PATIENCE)
             return asked.result() if asked.done() else None
         except MailboxError as error:
-            if isinstance(error, MailboxClosedError) and source not in self._opened:
+            if isinstance(error, MailboxClosedError) and "source" not in self._opened:
                 raise
             return None
         finally:
@@ -264,9 +264,8 @@ class Relayer(Running):
             try:
                 await self._give_back_at_last()
             finally:
-                for end, mailbox in self._ends.items():
-                    if mailbox in self._opened:
-                        await self._close(end, mailbox)
+                for end, mailbox in self._opened.items():
+                    await self._close(end, mailbox)
 
     async def _session(self) -> None:
         """Relays until a stop is asked for, or another relay has taken over."""
@@ -293,11 +292,11 @@ class Relayer(Running):
             await self._open_both()
         if self._is_exact and self._cursor_name is None:
             self._cursor_name = await self._at_source(name_of_cursor_for(self._source))
-        self._route = await self._at_target(self._open_route())
+        route = await self._at_target(self._open_route())
         if not self._is_checked:
-            await _is_open("target", self._at_target(self._route.commits_with_target()))
+            await _is_open("target", self._at_target(route.commits_with_target()))
             self._is_checked = True
-        while (sent := await self._at_target(self._route.hold())) is None:
+        while (sent := await self._at_target(route.hold())) is None:
             self._disconnected_since = None
             await self._stop.pause(LOOK_EVERY)
             if self._stop.asked:
@@ -306,7 +305,7 @@ class Relayer(Running):
         await self._give_back()
         if sent:
             await self._acknowledge_late(sent)
-        await self._wait_for_what_the_dead_had(self._route.comes_from_the_dead)
+        await self._wait_for_what_the_dead_had(route.comes_from_the_dead)
         self._disconnected_since = None
         ids = {record.id for record in sent}
         self._sent += len(ids & self._in_doubt)
@@ -316,14 +315,15 @@ class Relayer(Running):
     async def _open_both(self) -> None:
         source, target = self._ends.values()
         if isinstance(source, MailboxOpening):
-            self._opened.append(await self._at_source(_opened(source)))
-            self._ends["source"] = self._opened[-1]
+            await self._at_source(self._open("source", source))
             self._hear_of_lives()
         if isinstance(target, MailboxOpening):
-            self._opened.append(await self._at_target(_opened(target)))
-            self._ends["target"] = self._opened[-1]
+            await self._at_target(self._open("target", target))
         self._check_both()
         await _is_open("source", self._at_source(self._source.status()))
+
+    async def _open(self, end: str, opening: MailboxOpening) -> None:
+        self._ends[end] = self._opened[end] = await opening  # noted here, since nobody may wait for it any more
 
     def _hear_of_lives(self) -> None:
         self._endings.append(self._source._on_life_over(self._on_life_over))
@@ -346,9 +346,12 @@ class Relayer(Running):
         return self._route is not None and self._route.is_held
 
     async def _open_route(self) -> Cursor | PlainRoute:
-        if not self._is_exact:
-            return PlainRoute(self._target)
-        return await Cursor.open(cast(Nearby, self._target._nearby), self._target, cast(str, self._cursor_name))
+        if self._is_exact:
+            nearby, name = cast(Nearby, self._target._nearby), cast(str, self._cursor_name)
+            self._route = await Cursor.open(nearby, self._target, name)  # noted here, as in _open
+        else:
+            self._route = PlainRoute(self._target)
+        return self._route
 
     async def _leave(self) -> None:
         self._is_active = False
@@ -575,8 +578,8 @@ class Relayer(Running):
         if route is not None:
             route.die()
         self._claimed = {}
-        opened, self._opened = self._opened, []
-        for mailbox in opened:
+        opened, self._opened = self._opened, {}
+        for mailbox in opened.values():
             mailbox._die()
         self._work.cancel()
 
@@ -622,10 +625,6 @@ def _result(call: asyncio.Future[_T]) -> _T:
     if not call.done():
         raise _StoppedError
     return call.result()
-
-
-async def _opened(opening: MailboxOpening) -> Mailbox:
-    return await opening
 
 
 async def _is_open(argument: str, call: Coroutine[Any, Any, object]) -> None:

@@ -69,3 +69,45 @@ async def test_cancelled_while_a_cancelled_claim_has_not_ended() -> None:
         with pytest.raises(asyncio.CancelledError):
             await task
     await source.close()
+
+
+@pytest.fixture
+def opened(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Mailbox]]:
+    """All mailboxes in memory that are opened; each takes some turns for that."""
+    handles: list[Mailbox] = []
+
+    class Noted(MemoryMailbox):
+        @classmethod
+        async def open_at(cls, location: Any, options: Any) -> Any:
+            await turns(3)
+            handles.append(mailbox := await super().open_at(location, options))
+            return mailbox
+
+    monkeypatch.setattr(_open, "backend_of", lambda location: Noted)
+    yield handles
+
+
+async def is_closed(mailbox: Mailbox) -> bool:
+    try:
+        await mailbox.status()
+    except MailboxClosedError:
+        return True
+    return False
+
+
+async def all_closed(mailboxes: list[Mailbox]) -> list[bool]:
+    return [await is_closed(mailbox) for mailbox in mailboxes]
+
+
+async def test_cancelled_twice_in_any_turn_it_leaves_nothing_open(opened: list[Mailbox]) -> None:
+    for turn in range(60):
+        one = relay(opening_of(f"memory://{uuid4()}"), opening_of(f"memory://{uuid4()}"), name=str(uuid4()))
+        task = asyncio.ensure_future(one)
+        await turns(turn)
+        one.stop()
+        task.cancel()
+        await asyncio.wait([task])
+        assert task.cancelled()
+        await turns(5)
+        assert all(await all_closed(opened)), f"{await all_closed(opened)} in turn {turn}"
+        opened.clear()
