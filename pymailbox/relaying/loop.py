@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from typing import Any, Final, TypeVar, cast
@@ -264,8 +264,7 @@ class Relayer(Running):
             try:
                 await self._give_back_at_last()
             finally:
-                for end, mailbox in self._opened.items():
-                    await self._close(end, mailbox)
+                await self._close(self._opened)
 
     async def _session(self) -> None:
         """Relays until a stop is asked for, or another relay has taken over."""
@@ -361,13 +360,13 @@ class Relayer(Running):
                 await self._give_back()
         finally:
             if route is not None:
-                await self._close("target", route)
+                await self._close({"target": route})
 
-    async def _close(self, end: str, what: Mailbox | Cursor | PlainRoute) -> None:
-        """One that is silent ends by itself, later."""
-        closing = begin(what.close())
-        await self._stop.first(closing)
-        await self._wait_a_little_longer(end, closing)
+    async def _close(self, what: Mapping[str, Mailbox | Cursor | PlainRoute]) -> None:
+        """One that is silent ends by itself, later. All begin to, before the first is waited for."""
+        for end, closing in [(end, begin(one.close())) for end, one in what.items()]:
+            await self._stop.first(closing)
+            await self._wait_a_little_longer(end, closing)
 
     # -- at the source -------------------------------------------------------------------------------------------------
 

@@ -111,3 +111,35 @@ async def test_cancelled_twice_in_any_turn_it_leaves_nothing_open(opened: list[M
         await turns(5)
         assert all(await all_closed(opened)), f"{await all_closed(opened)} in turn {turn}"
         opened.clear()
+
+
+async def test_cancelled_again_while_it_closes_the_one_it_closes_the_other() -> None:
+    class Slow(MemoryMailbox):
+        closings = 0
+
+        async def close(self) -> None:
+            Slow.closings += 1
+            await asyncio.sleep(0.02)
+            await super().close()
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_open, "backend_of", lambda location: Slow)
+        one = relay(opening_of(f"memory://{uuid4()}"), opening_of(f"memory://{uuid4()}"), name=str(uuid4()))
+        task = asyncio.ensure_future(one)
+
+        async def connected() -> bool:
+            return (await one.status()).connected
+
+        await eventually(connected, True, "whether the relay is connected")
+        one.stop()
+        while Slow.closings < 2:  # the cursor's, and then one of its own
+            await asyncio.sleep(0)
+        ends: list[Any] = [one._source, one._target]
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+        async def closed() -> list[bool]:
+            return await all_closed(ends)
+
+        await eventually(closed, [True, True], "whether both are closed")
