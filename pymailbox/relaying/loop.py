@@ -115,6 +115,8 @@ class Relayer(Running):
         """What ends what it has asked to be told."""
         self._refused: dict[tuple[UUID, datetime], str] = {}
         """Why the target refused a message that had gone back by then, by its id and ``created_at``."""
+        self._hop_began = 0.0
+        """Time of the event loop."""
         self._rests_until = 0.0
         """Nothing is claimed before that time of the event loop: the page was left, and may be going away."""
         self._has_progressed = False
@@ -392,14 +394,14 @@ class Relayer(Running):
         """Acknowledges what was sent. The next messages, and none where it cannot wait for them; None if a stop was
         asked for: then ``sent`` has what may not be acknowledged.
         """
-        if self._kept or Capability.GET not in self._source.capabilities:
-            await self._ack(sent)
+        await self._rest()
+        if sent and (self._kept or self._is_late or Capability.GET not in self._source.capabilities):
+            await self._acknowledge(sent)
             sent.clear()
         if self._kept:
             records, self._kept = self._kept, []
             self._claimed = {record.id: record for record in records}
             return records
-        await self._rest()
         can_wait = Capability.RELEASE in self._source.capabilities  # a cancelled claim hands nothing out
         how: dict[str, Any] = {"wait": math.inf if can_wait else None}
         if self._source._takes_limit:
@@ -427,9 +429,16 @@ class Relayer(Running):
         while not self._stop.asked and (left := self._rests_until - loop.time()) > 0:
             await self._stop.pause(left)
 
+    @property
+    def _is_late(self) -> bool:
+        """Whether the last hop began so long ago that another relay may have taken over since, as after a process was
+        stopped: the ids that were sent may be those of new messages by now."""
+        return asyncio.get_running_loop().time() - self._hop_began > SLOW
+
+    async def _acknowledge(self, sent: list[MessageRecord]) -> None:
+        await (self._acknowledge_late(sent) if self._is_late else self._ack(sent))
+
     async def _ack(self, sent: list[MessageRecord]) -> None:
-        if not sent:
-            return
         ids = [record.id for record in sent]
         if Capability.ACK_MANY in self._source.capabilities:
             await self._at_source(self._source.ack_many(ids))
@@ -453,7 +462,7 @@ class Relayer(Running):
         for record in sent:
             found = await self._source.get(record.id)
             # it has arrived, though whoever sent it died too often
-            if isinstance(found, DeadLetter) and aware(found.record.created_at) == record.created_at:
+            if isinstance(found, DeadLetter) and aware(found.record.created_at) == aware(record.created_at):
                 await self._source.discard(record.id)
 
     async def _give_back(self) -> None:
@@ -501,13 +510,15 @@ class Relayer(Running):
             sent = await self._send([record])
             if sent is None:
                 return None
-            await self._ack(sent)
+            if sent:
+                await self._acknowledge(sent)
         return []
 
     async def _hop(self, records: list[MessageRecord]) -> list[MessageRecord] | None:
         assert self._route is not None
         ids = {record.id for record in records}
         self._in_doubt.update(ids)
+        self._hop_began = asyncio.get_running_loop().time()
         try:
             sent = await self._at_target(self._route.send(records))
         except (*REFUSALS, StorageFullError):

@@ -143,3 +143,45 @@ async def test_cancelled_again_while_it_closes_the_one_it_closes_the_other() -> 
             return await all_closed(ends)
 
         await eventually(closed, [True, True], "whether both are closed")
+
+
+# -- mailboxes that are slow to answer ---------------------------------------------------------------------------------
+
+
+async def test_hop_that_took_long_acknowledges_no_new_message_of_an_old_id(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another relay may have acknowledged the old one meanwhile, as when this one's process was stopped for a while."""
+    monkeypatch.setattr(loop, "SLOW", 0.02)
+
+    class Late(SmallMailbox):
+        """It answers late, though the hop is made."""
+
+        speaks = asyncio.Event()
+
+        async def ack_and_send(self, message_id: UUID, messages: Any) -> bool:
+            done = await super().ack_and_send(message_id, messages)
+            if done:
+                await self.speaks.wait()
+            return done
+
+    database = Database(Late)
+    target, given = await database.open("late"), uuid4()
+    async with opening_of(here := f"memory://{uuid4()}") as source, opening_of(here) as program:
+        task = asyncio.ensure_future(one := relay(source, target, retry=SOON))
+        await program.enqueue(b"", b"1", message_id=given)
+        [first] = await target.dequeue(wait=5.0)
+        await target.ack(first.id)
+
+        async def state() -> tuple[int, int]:
+            return await counts(program)
+
+        await eventually(state, (1, 0), "messages of the source without an answer")
+        await program.ack(given)
+        await asyncio.sleep(0.002)
+        await program.enqueue(b"", b"2", message_id=given)
+        Late.speaks.set()
+        [second] = await target.dequeue(wait=5.0) or [None]
+        assert second is not None
+        assert second.payload == b"2"
+        one.stop()
+        await task
+    await target.close()
