@@ -43,7 +43,7 @@ _PAUSES: Final = RetryPolicy(first_delay=1.0, longest_delay=60.0)
 
 SLOW: Final = 5.0
 """Seconds without an answer from the target after which it counts as not connected, and what was claimed goes back; and
-in which a silent source may still answer once a stop was asked for.
+in which each of both may still answer once a stop was asked for.
 """
 
 LOOK_EVERY: Final = 2.0
@@ -291,17 +291,19 @@ class Relayer(Running):
     async def _begin(self) -> None:
         if not self._is_checked:
             await self._open_both()
+        self._check_stop()
         if self._is_exact and self._cursor_name is None:
             self._cursor_name = await self._at_source(name_of_cursor_for(self._source))
+        self._check_stop()
         route = await self._at_target(self._open_route())
         if not self._is_checked:
             await _is_open("target", self._at_target(route.commits_with_target()))
             self._is_checked = True
+        self._check_stop()
         while (sent := await self._at_target(route.hold())) is None:
             self._disconnected_since = None
             await self._stop.pause(LOOK_EVERY)
-            if self._stop.asked:
-                raise _StoppedError
+            self._check_stop()
         self._is_active = True
         await self._give_back()
         if sent:
@@ -312,6 +314,10 @@ class Relayer(Running):
         self._sent += len(ids & self._in_doubt)
         self._in_doubt.clear()
         self._kept = [record for record in self._kept if record.id not in ids]
+
+    def _check_stop(self) -> None:
+        if self._stop.asked:
+            raise _StoppedError
 
     async def _open_both(self) -> None:
         source, target = self._ends.values()
@@ -554,12 +560,15 @@ class Relayer(Running):
 
     async def _at_target(self, work: Coroutine[Any, Any, _T]) -> _T:
         """What a call at the target gives. If it takes long, what was claimed goes back meanwhile, and a stop ends it.
+        Otherwise it is waited for a little longer once a stop was asked for.
 
         Raises:
-            _StoppedError: a stop was asked for; the call has been cancelled.
+            _StoppedError: there was no answer until then; the call has been cancelled.
         """
         async with _within(call := begin(work)):
-            await asyncio.wait([call], timeout=SLOW)
+            await self._stop.first(call, SLOW)
+            if self._stop.asked:
+                await self._wait_a_little_longer("target", call)
             if not call.done():
                 self._note_failure(TimeoutError(f"no answer from the target for {SLOW:g} s"), False)
                 await self._give_back()

@@ -185,3 +185,43 @@ async def test_hop_that_took_long_acknowledges_no_new_message_of_an_old_id(monke
         one.stop()
         await task
     await target.close()
+
+
+async def test_slow_target_is_waited_for_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many calls a relay has to make there before it can send."""
+    slow = 0.2
+    monkeypatch.setattr(loop, "SLOW", slow)
+
+    class Slow(SmallMailbox):
+        async def turn(self) -> None:
+            await asyncio.sleep(0.7 * slow)
+
+    target = await Database(Slow).open("slow")
+    async with opening_of("memory://") as source:
+        task = asyncio.ensure_future(one := relay(source, target))
+        await turns(5)
+        began = asyncio.get_running_loop().time()
+        one.stop()
+        await asyncio.wait([task])
+        task.result()
+        assert asyncio.get_running_loop().time() - began < 1.5 * slow
+    await target.close()
+
+
+async def test_stop_is_looked_for_between_the_calls_of_its_beginning(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with opening_of("memory://") as source, opening_of("memory://") as target:
+        one = relay(source, target, name=str(uuid4()))
+        calls: list[str] = []
+
+        async def commits_with_target(_: Cursor) -> None:
+            calls.append("commits_with_target")
+            one.stop()
+
+        async def hold(_: Cursor) -> list[Any]:
+            calls.append("hold")
+            return []
+
+        monkeypatch.setattr(Cursor, "commits_with_target", commits_with_target)
+        monkeypatch.setattr(Cursor, "hold", hold)
+        await asyncio.wait_for(one, 5)
+        assert calls == ["commits_with_target"]
