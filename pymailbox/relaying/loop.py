@@ -479,15 +479,18 @@ class Relayer(Running):
         self._claimed = {}
 
     async def _give_back_at_last(self) -> None:
-        """There is no next session, and on a handle that stays open nobody else would do it."""
+        """There is no next session, and on a handle that stays open nobody else would do it. A silent source does it
+        later, when it answers."""
         deadline = asyncio.get_running_loop().time() + self._patience["source"]
-        while self._claimed and asyncio.get_running_loop().time() < deadline:
+        while self._claimed and self._source._can_release:
+            releasing = begin(self._source._release(list(self._claimed)))
+            await self._wait_a_little_longer("source", releasing)
             try:
-                await self._give_back()
+                return _result(releasing)
             except _StoppedError:
                 return
             except MailboxError as error:
-                if not error.passing:
+                if not error.passing or asyncio.get_running_loop().time() > deadline:
                     return
                 await asyncio.sleep(POLL_INTERVAL)
 

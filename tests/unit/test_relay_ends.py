@@ -225,3 +225,37 @@ async def test_stop_is_looked_for_between_the_calls_of_its_beginning(monkeypatch
         monkeypatch.setattr(Cursor, "hold", hold)
         await asyncio.wait_for(one, 5)
         assert calls == ["commits_with_target"]
+
+
+async def test_what_a_silent_source_holds_goes_back_when_it_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The handle is the caller's own and stays open, so nobody else would give it back."""
+    monkeypatch.setattr(loop, "SLOW", 0.05)
+
+    class Mute(SmallMailbox):
+        speaks = asyncio.Event()
+
+        async def _release(self, ids: list[UUID]) -> None:
+            await self.speaks.wait()
+            await super()._release(ids)
+
+    class Away(SmallMailbox):
+        async def send_on(self, message_id: UUID, sends: list[Any]) -> bool:
+            if len(sends) > 1:
+                await asyncio.sleep(NEVER)
+            return await super().send_on(message_id, sends)
+
+    source, target = await Database(Mute).open("mute"), await Database(Away).open("away")
+    await source.enqueue(b"", b"1")
+    task = asyncio.ensure_future(one := relay(source, target))
+
+    async def state() -> tuple[int, int]:
+        return await counts(source)
+
+    await eventually(state, (0, 1), "messages of the source")
+    one.stop()
+    await asyncio.wait_for(task, 5)
+    assert await state() == (0, 1)
+    Mute.speaks.set()
+    await eventually(state, (1, 0), "messages of the source afterwards")
+    await source.close()
+    await target.close()
