@@ -243,16 +243,17 @@ class Relayer(Running):
                     await self._session()
                     attempt = 0 if self._has_progressed else attempt + 1
                     pause = self._pauses.delay_after(attempt) if attempt else 0.0
-                except MailboxClosedError:
+                except MailboxClosedError as error:
                     if not self._is_checked:
                         await self._stop.pause(POLL_INTERVAL)  # one that is just being closed stops it at once
                         if not self._stop.asked:
+                            self._note_failure(error, False)
                             raise
                     return
                 except MailboxError as error:
+                    self._note_failure(error, isinstance(error, StorageFullError))
                     if not error.passing:
                         raise
-                    self._note_failure(error, isinstance(error, StorageFullError))
                     attempt = 1 if self._has_progressed else attempt + 1
                     pause = self._pauses.delay_after(attempt)
                     _logger.warning("%r: tried again in %.1f s, attempt %d: %s", self, pause, attempt + 1, error)

@@ -259,3 +259,19 @@ async def test_what_a_silent_source_holds_goes_back_when_it_answers(monkeypatch:
     await eventually(state, (1, 0), "messages of the source afterwards")
     await source.close()
     await target.close()
+
+
+async def test_what_ended_it_is_in_its_status() -> None:
+    name = str(uuid4())
+    async with opening_of("memory://") as source, opening_of(f"memory://{uuid4()}") as target:
+        async with opening_of(f"memory://relay:{name}") as cursor:
+            await cursor.enqueue(b"", b"not one")
+        one = relay(source, target, name=name)
+        with pytest.raises(StorageCorruptError) as caught:
+            await one
+        status = await one.status()
+        assert (status.last_error, status.connected) == (str(caught.value), False)
+    closed = relay(source, target)
+    with pytest.raises(MailboxClosedError):
+        await closed
+    assert closed._last_error is not None
