@@ -275,3 +275,39 @@ async def test_what_ended_it_is_in_its_status() -> None:
     with pytest.raises(MailboxClosedError):
         await closed
     assert closed._last_error is not None
+
+
+async def test_hop_that_is_cancelled_has_ended_then() -> None:
+    ended: list[str] = []
+
+    class Slow(SmallMailbox):
+        async def ack_and_send(self, message_id: UUID, messages: Any) -> bool:
+            return bool(await self.late("ack_and_send"))
+
+        async def dequeue(self, limit: int | None = None, *, wait: float | None = None, ack: Any = ()) -> Any:
+            if self.is_slow:
+                return await self.late("dequeue")
+            return await super().dequeue(limit, wait=wait, ack=ack)
+
+        is_slow = False
+
+        async def late(self, verb: str) -> Any:
+            try:
+                await asyncio.sleep(NEVER)
+            finally:
+                await asyncio.sleep(0.01)
+                ended.append(verb)
+
+    database = Database(Slow)
+    target, mailbox = await database.open("target"), await database.open("cursor")
+    cursor = Cursor(mailbox, target, "cursor")
+    assert await cursor.hold() == []
+    Slow.is_slow = True
+    hop = asyncio.ensure_future(cursor.send([]))
+    await turns(5)
+    hop.cancel()
+    await asyncio.wait([hop])
+    assert ended == ["ack_and_send", "dequeue"]
+    Slow.is_slow = False
+    await mailbox.close()
+    await target.close()
