@@ -216,6 +216,7 @@ class Servers:
     def __exit__(self, *_: object) -> None:
         for server in self.servers:
             server.kill()
+        self.servers.clear()
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def _make(self) -> None:

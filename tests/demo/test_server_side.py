@@ -1,6 +1,7 @@
 """The demo's server side: what it counts, and what it says where there is no NATS server."""
 
 import json
+import shutil
 import threading
 import urllib.error
 import urllib.request
@@ -96,6 +97,17 @@ async def test_where_there_is_no_nats_server_it_says_how_to_get_one(
     await side.open()
     assert side.told()["runs"]
     assert side.told()["problem"] is None
+
+
+async def test_where_one_did_not_start_another_one_may(side: ServerSide, monkeypatch: pytest.MonkeyPatch) -> None:
+    ends_at_once = shutil.which("false")
+    assert ends_at_once
+    with monkeypatch.context() as patch:
+        patch.setenv("PYMAILBOX_NATS_SERVER", ends_at_once)
+        await side.open()
+    assert "has ended" in side.told()["problem"]
+    await side.open()
+    assert (side.told()["runs"], side.told()["problem"]) == (True, None)
 
 
 @pytest.fixture
