@@ -486,14 +486,14 @@ class Relayer(Running):
         while self._claimed and self._source._can_release:
             releasing = begin(self._source._release(list(self._claimed)))
             await self._wait_a_little_longer("source", releasing)
-            try:
-                return _result(releasing)
-            except _StoppedError:
-                return
-            except MailboxError as error:
-                if not error.passing or asyncio.get_running_loop().time() > deadline:
-                    return
-                await asyncio.sleep(POLL_INTERVAL)
+            with suppress(_StoppedError):
+                try:
+                    _result(releasing)
+                except MailboxError as error:
+                    if error.passing and asyncio.get_running_loop().time() < deadline:
+                        await asyncio.sleep(POLL_INTERVAL)
+                        continue
+            return
 
     def _forget(self, settled: Iterable[MessageRecord]) -> None:
         for record in settled:

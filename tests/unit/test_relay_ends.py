@@ -1,17 +1,24 @@
-"""How relays end: cancelled twice, stopped at mailboxes that are slow to answer, or by an error; and what they leave."""
+"""How relays end: cancelled twice, stopped at mailboxes that are slow to answer, or by an error."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterator
 from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
 
-from pymailbox import Mailbox, MailboxClosedError, MemoryMailbox, RetryPolicy, StorageCorruptError, _open, relay
-from pymailbox import open_mailbox as opening_of
+from pymailbox import (
+    Mailbox,
+    MailboxClosedError,
+    MemoryMailbox,
+    RetryPolicy,
+    StorageCorruptError,
+    _open,
+    open_mailbox,
+    relay,
+)
 from pymailbox.relaying import loop
 from pymailbox.relaying.cursor import Cursor
 from pymailbox.testing._expect import eventually
@@ -42,19 +49,18 @@ async def counts(mailbox: Mailbox) -> tuple[int, int]:
 
 async def test_cancelled_while_a_cancelled_claim_has_not_ended() -> None:
     class Dawdling(SmallMailbox):
-        is_dawdling = False
+        dawdles = asyncio.Event()
 
         async def dequeue(self, limit: int | None = None, *, wait: float | None = None, ack: Any = ()) -> Any:
             try:
                 return await super().dequeue(limit, wait=wait, ack=ack)
             except asyncio.CancelledError:
-                self.is_dawdling = True
+                self.dawdles.set()
                 await asyncio.sleep(0.02)
                 raise
 
     source = await Database(Dawdling).open("dawdling")
-    assert isinstance(source, Dawdling)
-    async with opening_of("memory://") as target:
+    async with open_mailbox("memory://") as target:
         task = asyncio.ensure_future(one := relay(source, target))
 
         async def active() -> bool:
@@ -63,8 +69,7 @@ async def test_cancelled_while_a_cancelled_claim_has_not_ended() -> None:
         await eventually(active, True, "whether the relay is active")
         await turns(5)
         one.stop()
-        while not source.is_dawdling:
-            await asyncio.sleep(0)
+        await Dawdling.dawdles.wait()
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
@@ -72,7 +77,7 @@ async def test_cancelled_while_a_cancelled_claim_has_not_ended() -> None:
 
 
 @pytest.fixture
-def opened(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Mailbox]]:
+def opened(monkeypatch: pytest.MonkeyPatch) -> list[Mailbox]:
     """All mailboxes in memory that are opened; each takes some turns for that."""
     handles: list[Mailbox] = []
 
@@ -84,7 +89,7 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Mailbox]]:
             return mailbox
 
     monkeypatch.setattr(_open, "backend_of", lambda location: Noted)
-    yield handles
+    return handles
 
 
 async def is_closed(mailbox: Mailbox) -> bool:
@@ -101,7 +106,7 @@ async def all_closed(mailboxes: list[Mailbox]) -> list[bool]:
 
 async def test_cancelled_twice_in_any_turn_it_leaves_nothing_open(opened: list[Mailbox]) -> None:
     for turn in range(60):
-        one = relay(opening_of(f"memory://{uuid4()}"), opening_of(f"memory://{uuid4()}"), name=str(uuid4()))
+        one = relay(open_mailbox(f"memory://{uuid4()}"), open_mailbox(f"memory://{uuid4()}"), name=str(uuid4()))
         task = asyncio.ensure_future(one)
         await turns(turn)
         one.stop()
@@ -116,15 +121,19 @@ async def test_cancelled_twice_in_any_turn_it_leaves_nothing_open(opened: list[M
 async def test_cancelled_again_while_it_closes_the_one_it_closes_the_other() -> None:
     class Slow(MemoryMailbox):
         closings = 0
+        second = asyncio.Event()
+        """The first is the cursor's, the next one that of a mailbox which the relay has opened."""
 
         async def close(self) -> None:
             Slow.closings += 1
+            if Slow.closings == 2:
+                self.second.set()
             await asyncio.sleep(0.02)
             await super().close()
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(_open, "backend_of", lambda location: Slow)
-        one = relay(opening_of(f"memory://{uuid4()}"), opening_of(f"memory://{uuid4()}"), name=str(uuid4()))
+        one = relay(open_mailbox(f"memory://{uuid4()}"), open_mailbox(f"memory://{uuid4()}"), name=str(uuid4()))
         task = asyncio.ensure_future(one)
 
         async def connected() -> bool:
@@ -132,8 +141,7 @@ async def test_cancelled_again_while_it_closes_the_one_it_closes_the_other() -> 
 
         await eventually(connected, True, "whether the relay is connected")
         one.stop()
-        while Slow.closings < 2:  # the cursor's, and then one of its own
-            await asyncio.sleep(0)
+        await Slow.second.wait()
         ends: list[Any] = [one._source, one._target]
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -165,7 +173,7 @@ async def test_hop_that_took_long_acknowledges_no_new_message_of_an_old_id(monke
 
     database = Database(Late)
     target, given = await database.open("late"), uuid4()
-    async with opening_of(here := f"memory://{uuid4()}") as source, opening_of(here) as program:
+    async with open_mailbox(here := f"memory://{uuid4()}") as source, open_mailbox(here) as program:
         task = asyncio.ensure_future(one := relay(source, target, retry=SOON))
         await program.enqueue(b"", b"1", message_id=given)
         [first] = await target.dequeue(wait=5.0)
@@ -179,9 +187,7 @@ async def test_hop_that_took_long_acknowledges_no_new_message_of_an_old_id(monke
         await asyncio.sleep(0.002)
         await program.enqueue(b"", b"2", message_id=given)
         Late.speaks.set()
-        [second] = await target.dequeue(wait=5.0) or [None]
-        assert second is not None
-        assert second.payload == b"2"
+        assert [record.payload for record in await target.dequeue(wait=5.0)] == [b"2"]
         one.stop()
         await task
     await target.close()
@@ -197,7 +203,7 @@ async def test_slow_target_is_waited_for_once(monkeypatch: pytest.MonkeyPatch) -
             await asyncio.sleep(0.7 * slow)
 
     target = await Database(Slow).open("slow")
-    async with opening_of("memory://") as source:
+    async with open_mailbox("memory://") as source:
         task = asyncio.ensure_future(one := relay(source, target))
         await turns(5)
         began = asyncio.get_running_loop().time()
@@ -209,7 +215,7 @@ async def test_slow_target_is_waited_for_once(monkeypatch: pytest.MonkeyPatch) -
 
 
 async def test_stop_is_looked_for_between_the_calls_of_its_beginning(monkeypatch: pytest.MonkeyPatch) -> None:
-    async with opening_of("memory://") as source, opening_of("memory://") as target:
+    async with open_mailbox("memory://") as source, open_mailbox("memory://") as target:
         one = relay(source, target, name=str(uuid4()))
         calls: list[str] = []
 
@@ -263,8 +269,8 @@ async def test_what_a_silent_source_holds_goes_back_when_it_answers(monkeypatch:
 
 async def test_what_ended_it_is_in_its_status() -> None:
     name = str(uuid4())
-    async with opening_of("memory://") as source, opening_of(f"memory://{uuid4()}") as target:
-        async with opening_of(f"memory://relay:{name}") as cursor:
+    async with open_mailbox("memory://") as source, open_mailbox(f"memory://{uuid4()}") as target:
+        async with open_mailbox(f"memory://relay:{name}") as cursor:
             await cursor.enqueue(b"", b"not one")
         one = relay(source, target, name=name)
         with pytest.raises(StorageCorruptError) as caught:
