@@ -22,7 +22,8 @@ async function ask(what, options) {
   if (type === "application/json") {
     const told = await response.json();
     if (response.ok) return told;
-    if (response.status === 403 && told.problem) throw Object.assign(new Error(told.problem), { name: "OtherAddressError" });
+    if (response.status === 403 && told.problem)
+      throw Object.assign(new Error(told.problem), { name: "OtherAddressError" });
   }
   throw Object.assign(new Error(`${response.status} ${response.statusText}`), { name: "NoServerSideError" });
 }
