@@ -62,9 +62,7 @@ class DemoHandler(Handler):
     def _refuse(self) -> None:
         self.log_error("code %d", HTTPStatus.FORBIDDEN)
         places = " or ".join(f"{origin}/" for origin in self.server.origins)
-        problem = (
-            f"The demo has no server side for pages at this address. Open it at {places}"
-        )
+        problem = f"The demo has no server side for pages at this address. Open it at {places}"
         self._tell({"problem": problem}, HTTPStatus.FORBIDDEN)
 
     def _tell(self, what: dict[str, Any], status: HTTPStatus = HTTPStatus.OK) -> None:
