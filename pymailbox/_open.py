@@ -77,9 +77,15 @@ class MailboxOpening:
         if self.__dict__.get("_is_used", True):
             return
         file, line = self._called_at
+        warnings.warn_explicit(f"{self._described} was never awaited: {_NOT_OPEN}", RuntimeWarning, file, line)
+
+    def __repr__(self) -> str:
+        return f"<{self._described}>"
+
+    @property
+    def _described(self) -> str:
         scheme, database, name, _ = self._location
-        url = f"{scheme}://{database}{'#' if database else ''}{name or ''}"
-        warnings.warn_explicit(f"open_mailbox() of {url} was never awaited: {_NOT_OPEN}", RuntimeWarning, file, line)
+        return f"open_mailbox() of {scheme}://{database}{'#' if database else ''}{name or ''}"
 
 
 class _SameDatabase:

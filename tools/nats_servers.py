@@ -10,6 +10,7 @@ import errno
 import json
 import os
 import random
+import secrets
 import shutil
 import signal
 import socket
@@ -23,11 +24,15 @@ import urllib.error
 import urllib.request
 import weakref
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import quote
 
 from tools.serve import HOST, ROOT
+
+if sys.platform != "win32":
+    import fcntl
 
 EXAMPLE = ROOT / "examples" / "nats-server.conf"
 
@@ -35,6 +40,12 @@ PASSWORDS = {"MAILBOXES_PASSWORD": "for-all-mailboxes", "ALICE_PASSWORD": "of-al
 """The example's settings for its users, by the environment variables that it reads."""
 
 GET_ONE = "get one with “.venv/bin/pip install --requirement requirements/demo.txt”"
+
+_PREFIX = "pymailbox-nats-servers-"
+"""Of the folders with their files."""
+
+LOCKED_SECONDS = 60.0
+"""After which a folder that is in use is surely locked."""
 
 READY_SECONDS = 30.0
 END_SECONDS = 10.0
@@ -89,6 +100,31 @@ def free_ports(count: int) -> list[int]:
             candidate.close()
 
 
+def remove_abandoned() -> None:
+    """Delete the files of servers whose process was killed, where the platform can tell."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
+        with suppress(OSError):  # it is in use, of another user, or gone
+            if time.time() - folder.stat().st_mtime > LOCKED_SECONDS and (lock := _locked(folder)) is not None:
+                shutil.rmtree(folder, ignore_errors=True)
+                os.close(lock)
+
+
+def _locked(folder: Path) -> int | None:
+    """A descriptor that locks the folder until it is closed, or its process ends; None where there are no such locks.
+
+    Raises `BlockingIOError` if another one has locked it.
+    """
+    if sys.platform == "win32":
+        return None
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
 class Server:
     """One server, which can be killed and restarted: its files stay until its `Servers` end."""
 
@@ -99,7 +135,10 @@ class Server:
         folder.mkdir()
         self._log = folder / "server.log"
         self._config = folder / "server.conf"
-        self._config.write_text(f"{settings}\nhttp: {HOST}:{self._http_port}\n", "utf-8")
+        # any page of a browser on this machine may read it, if it knows where
+        self._base_path = f"/{secrets.token_urlsafe()}"
+        monitoring = f"http: {HOST}:{self._http_port}\nhttp_base_path: {json.dumps(self._base_path)}"
+        self._config.write_text(f"{settings}\n{monitoring}\n", "utf-8")
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -154,7 +193,7 @@ class Server:
 
     def url_of(self, path: str) -> str:
         """Where the server's monitoring has a path."""
-        return f"http://{HOST}:{self._http_port}{path}"
+        return f"http://{HOST}:{self._http_port}{self._base_path}{path}"
 
     def told(self, path: str) -> Any:
         """What the server reports at a path of its monitoring; None if it does not answer."""
@@ -204,7 +243,9 @@ class Servers:
             self._settings += "\nno_auth_user: mailboxes\n"
 
     def __enter__(self) -> Servers:
-        self._folder = Path(tempfile.mkdtemp(prefix="pymailbox-nats-"))
+        remove_abandoned()
+        self._folder = Path(tempfile.mkdtemp(prefix=_PREFIX))
+        self._lock = _locked(self._folder)
         try:
             self._make()
             self.start()
@@ -216,7 +257,10 @@ class Servers:
     def __exit__(self, *_: object) -> None:
         for server in self.servers:
             server.kill()
+        self.servers.clear()
         shutil.rmtree(self._folder, ignore_errors=True)
+        if self._lock is not None:
+            os.close(self._lock)
 
     def _make(self) -> None:
         routes = free_ports(self.count)

@@ -1,7 +1,8 @@
 """Serves the demo from the checkout on 127.0.0.1, with everything that it loads, and with a server side.
 
     /demo/, /pyodide/, /wheels/, /js/     files, see tools/serve.py
-    /server/                              how the server side is, in JSON; see tools/server_side.py
+    /server/                              how the server side is, in JSON; see tools/server_side.py. Only by the names
+                                          127.0.0.1 and localhost
     /server/open, /server/kill, /server/start
                                           POST from the demo's own pages: what a visitor does with it; answers as above
 
@@ -36,24 +37,37 @@ class DemoHandler(Handler):
 
     def do_GET(self) -> None:  # noqa: N802 - the base class names it so
         """A file, or how the server side is."""
-        if self.path == PATH:
-            self._tell(None)
-        else:
+        if self.path != PATH:
             super().do_GET()
+        elif self._has_our_name:
+            self._tell(self.server.told_after(None))
+        else:
+            self._refuse()
 
     def do_POST(self) -> None:  # noqa: N802 - the base class names it so
         """Do what a visitor wants done."""
         work = self.server.verbs.get(self.path)
         if work is None:
             self.send_error(HTTPStatus.NOT_FOUND)
-        elif self.headers["Origin"] not in self.server.origins:  # any page of the browser may send here
-            self.send_error(HTTPStatus.FORBIDDEN)
+        elif self._has_our_name and self.headers["Origin"] in self.server.origins:  # any page may send here
+            self._tell(self.server.told_after(work()))
         else:
-            self._tell(work())
+            self._refuse()
 
-    def _tell(self, work: Coroutine[Any, Any, None] | None) -> None:
-        body = json.dumps(self.server.told_after(work)).encode()
-        self.send_response(HTTPStatus.OK)
+    @property
+    def _has_our_name(self) -> bool:
+        """Whether it is asked by its own name, and not by one of a site, which may stand for any machine."""
+        return f"http://{self.headers['Host']}" in self.server.origins
+
+    def _refuse(self) -> None:
+        self.log_error("code %d", HTTPStatus.FORBIDDEN)
+        places = " or ".join(f"{origin}/" for origin in self.server.origins)
+        problem = f"The demo has no server side for pages at this address. Open it at {places}"
+        self._tell({"problem": problem}, HTTPStatus.FORBIDDEN)
+
+    def _tell(self, what: dict[str, Any], status: HTTPStatus = HTTPStatus.OK) -> None:
+        body = json.dumps(what).encode()
+        self.send_response(status)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
@@ -94,13 +108,29 @@ class DemoServer(Server):
             self._loop.close()
 
 
+def end_as_interrupted() -> None:
+    """Let this process end by SIGTERM, and with its terminal, as by an interrupt, once: so that the NATS server and its
+    files go with it.
+    """
+    numbers = [number for name in ("SIGTERM", "SIGHUP") if (number := getattr(signal, name, None)) is not None]
+    heard = [number for number in numbers if signal.getsignal(number) is not signal.SIG_IGN]  # as nohup has it
+
+    def interrupt(*_: object) -> None:
+        for number in heard:
+            signal.signal(number, signal.SIG_IGN)
+        raise KeyboardInterrupt
+
+    for number in heard:
+        signal.signal(number, interrupt)
+
+
 def main() -> int:
     """Serve the demo until interrupted."""
     parser = argparse.ArgumentParser(description="Serve the demo from the checkout.")
     parser.add_argument("--port", type=int, default=os.environ.get("PORT") or DEFAULT_PORT)
     parser.add_argument("--csp", help="a Content-Security-Policy for every answer")
     arguments = parser.parse_args()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that the files of the NATS server go with it
+    end_as_interrupted()
     return run("demo", arguments.port, lambda port: DemoServer(port, arguments.csp))
 
 

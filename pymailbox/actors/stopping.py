@@ -90,10 +90,10 @@ class Stop:
             for one in over:
                 one.cancel()
 
-    async def first(self, work: asyncio.Future[Any]) -> None:
-        """Waits until that is done, or until a stop is asked for."""
+    async def first(self, work: asyncio.Future[Any], seconds: float | None = None) -> None:
+        """Waits until that is done, or until a stop is asked for, or for that many seconds."""
         asked: asyncio.Future[Any] = asyncio.ensure_future(self._asked.wait())
         try:
-            await asyncio.wait([work, asked], return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait([work, asked], timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
         finally:
             asked.cancel()

@@ -148,6 +148,7 @@ class Cursor:
         finally:
             for call in calls:
                 call.cancel()
+            await asyncio.wait(calls)  # so that both have ended with this one
         if isinstance(hop.exception(), (*REFUSALS, StorageFullError)):  # nothing was done
             self._held = held
         sent = hop.result()

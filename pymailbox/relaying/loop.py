@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from typing import Any, Final, TypeVar, cast
@@ -43,7 +43,7 @@ _PAUSES: Final = RetryPolicy(first_delay=1.0, longest_delay=60.0)
 
 SLOW: Final = 5.0
 """Seconds without an answer from the target after which it counts as not connected, and what was claimed goes back; and
-in which a silent source may still answer once a stop was asked for.
+in which each of both may still answer once a stop was asked for.
 """
 
 LOOK_EVERY: Final = 2.0
@@ -84,7 +84,7 @@ class Relayer(Running):
                 end._is_used = True  # a stop may come first
             else:
                 check_mailbox(argument, end)
-        self._opened: list[Mailbox] = []
+        self._opened: dict[str, Mailbox] = {}
         """Those that it has opened itself, and closes."""
         self._batch = check_count("batch", batch)
         if retry is not None and not isinstance(retry, RetryPolicy):
@@ -115,6 +115,8 @@ class Relayer(Running):
         """What ends what it has asked to be told."""
         self._refused: dict[tuple[UUID, datetime], str] = {}
         """Why the target refused a message that had gone back by then, by its id and ``created_at``."""
+        self._hop_began = 0.0
+        """Time of the event loop."""
         self._rests_until = 0.0
         """Nothing is claimed before that time of the event loop: the page was left, and may be going away."""
         self._has_progressed = False
@@ -191,7 +193,7 @@ class Relayer(Running):
             await asyncio.wait([asked], timeout=_STATUS_PATIENCE)
             return asked.result() if asked.done() else None
         except MailboxError as error:
-            if isinstance(error, MailboxClosedError) and source not in self._opened:
+            if isinstance(error, MailboxClosedError) and "source" not in self._opened:
                 raise
             return None
         finally:
@@ -241,16 +243,17 @@ class Relayer(Running):
                     await self._session()
                     attempt = 0 if self._has_progressed else attempt + 1
                     pause = self._pauses.delay_after(attempt) if attempt else 0.0
-                except MailboxClosedError:
+                except MailboxClosedError as error:
                     if not self._is_checked:
                         await self._stop.pause(POLL_INTERVAL)  # one that is just being closed stops it at once
                         if not self._stop.asked:
+                            self._note_failure(error, False)
                             raise
                     return
                 except MailboxError as error:
+                    self._note_failure(error, isinstance(error, StorageFullError))
                     if not error.passing:
                         raise
-                    self._note_failure(error, isinstance(error, StorageFullError))
                     attempt = 1 if self._has_progressed else attempt + 1
                     pause = self._pauses.delay_after(attempt)
                     _logger.warning("%r: tried again in %.1f s, attempt %d: %s", self, pause, attempt + 1, error)
@@ -264,9 +267,7 @@ class Relayer(Running):
             try:
                 await self._give_back_at_last()
             finally:
-                for end, mailbox in self._ends.items():
-                    if mailbox in self._opened:
-                        await self._close(end, mailbox)
+                await self._close(self._opened)
 
     async def _session(self) -> None:
         """Relays until a stop is asked for, or another relay has taken over."""
@@ -291,39 +292,46 @@ class Relayer(Running):
     async def _begin(self) -> None:
         if not self._is_checked:
             await self._open_both()
+        self._check_stop()
         if self._is_exact and self._cursor_name is None:
             self._cursor_name = await self._at_source(name_of_cursor_for(self._source))
-        self._route = await self._at_target(self._open_route())
+        self._check_stop()
+        route = await self._at_target(self._open_route())
         if not self._is_checked:
-            await _is_open("target", self._at_target(self._route.commits_with_target()))
+            await _is_open("target", self._at_target(route.commits_with_target()))
             self._is_checked = True
-        while (sent := await self._at_target(self._route.hold())) is None:
+        self._check_stop()
+        while (sent := await self._at_target(route.hold())) is None:
             self._disconnected_since = None
             await self._stop.pause(LOOK_EVERY)
-            if self._stop.asked:
-                raise _StoppedError
+            self._check_stop()
         self._is_active = True
         await self._give_back()
         if sent:
             await self._acknowledge_late(sent)
-        await self._wait_for_what_the_dead_had(self._route.comes_from_the_dead)
+        await self._wait_for_what_the_dead_had(route.comes_from_the_dead)
         self._disconnected_since = None
         ids = {record.id for record in sent}
         self._sent += len(ids & self._in_doubt)
         self._in_doubt.clear()
         self._kept = [record for record in self._kept if record.id not in ids]
 
+    def _check_stop(self) -> None:
+        if self._stop.asked:
+            raise _StoppedError
+
     async def _open_both(self) -> None:
         source, target = self._ends.values()
         if isinstance(source, MailboxOpening):
-            self._opened.append(await self._at_source(_opened(source)))
-            self._ends["source"] = self._opened[-1]
+            await self._at_source(self._open("source", source))
             self._hear_of_lives()
         if isinstance(target, MailboxOpening):
-            self._opened.append(await self._at_target(_opened(target)))
-            self._ends["target"] = self._opened[-1]
+            await self._at_target(self._open("target", target))
         self._check_both()
         await _is_open("source", self._at_source(self._source.status()))
+
+    async def _open(self, end: str, opening: MailboxOpening) -> None:
+        self._ends[end] = self._opened[end] = await opening  # noted here, since nobody may wait for it any more
 
     def _hear_of_lives(self) -> None:
         self._endings.append(self._source._on_life_over(self._on_life_over))
@@ -346,9 +354,12 @@ class Relayer(Running):
         return self._route is not None and self._route.is_held
 
     async def _open_route(self) -> Cursor | PlainRoute:
-        if not self._is_exact:
-            return PlainRoute(self._target)
-        return await Cursor.open(cast(Nearby, self._target._nearby), self._target, cast(str, self._cursor_name))
+        if self._is_exact:
+            nearby, name = cast(Nearby, self._target._nearby), cast(str, self._cursor_name)
+            self._route = await Cursor.open(nearby, self._target, name)  # noted here, as in _open
+        else:
+            self._route = PlainRoute(self._target)
+        return self._route
 
     async def _leave(self) -> None:
         self._is_active = False
@@ -358,13 +369,13 @@ class Relayer(Running):
                 await self._give_back()
         finally:
             if route is not None:
-                await self._close("target", route)
+                await self._close({"target": route})
 
-    async def _close(self, end: str, what: Mailbox | Cursor | PlainRoute) -> None:
-        """One that is silent ends by itself, later."""
-        closing = begin(what.close())
-        await self._stop.first(closing)
-        await self._wait_a_little_longer(end, closing)
+    async def _close(self, what: Mapping[str, Mailbox | Cursor | PlainRoute]) -> None:
+        """One that is silent ends by itself, later. All begin to, before the first is waited for."""
+        for end, closing in [(end, begin(one.close())) for end, one in what.items()]:
+            await self._stop.first(closing)
+            await self._wait_a_little_longer(end, closing)
 
     # -- at the source -------------------------------------------------------------------------------------------------
 
@@ -390,14 +401,14 @@ class Relayer(Running):
         """Acknowledges what was sent. The next messages, and none where it cannot wait for them; None if a stop was
         asked for: then ``sent`` has what may not be acknowledged.
         """
-        if self._kept or Capability.GET not in self._source.capabilities:
-            await self._ack(sent)
+        await self._rest()
+        if sent and (self._kept or self._is_late or Capability.GET not in self._source.capabilities):
+            await self._acknowledge(sent)
             sent.clear()
         if self._kept:
             records, self._kept = self._kept, []
             self._claimed = {record.id: record for record in records}
             return records
-        await self._rest()
         can_wait = Capability.RELEASE in self._source.capabilities  # a cancelled claim hands nothing out
         how: dict[str, Any] = {"wait": math.inf if can_wait else None}
         if self._source._takes_limit:
@@ -411,7 +422,7 @@ class Relayer(Running):
                 if not can_wait:
                     await self._wait_a_little_longer("source", claim)
         finally:
-            if not claim.cancelled() and claim.exception() is None:
+            if claim.done() and not claim.cancelled() and claim.exception() is None:
                 self._claimed = {record.id: record for record in claim.result()}
         if claim.cancelled():
             return None
@@ -425,9 +436,16 @@ class Relayer(Running):
         while not self._stop.asked and (left := self._rests_until - loop.time()) > 0:
             await self._stop.pause(left)
 
+    @property
+    def _is_late(self) -> bool:
+        """Whether the last hop began so long ago that another relay may have taken over since, as after a process was
+        stopped: the ids that were sent may be those of new messages by now."""
+        return asyncio.get_running_loop().time() - self._hop_began > SLOW
+
+    async def _acknowledge(self, sent: list[MessageRecord]) -> None:
+        await (self._acknowledge_late(sent) if self._is_late else self._ack(sent))
+
     async def _ack(self, sent: list[MessageRecord]) -> None:
-        if not sent:
-            return
         ids = [record.id for record in sent]
         if Capability.ACK_MANY in self._source.capabilities:
             await self._at_source(self._source.ack_many(ids))
@@ -451,7 +469,7 @@ class Relayer(Running):
         for record in sent:
             found = await self._source.get(record.id)
             # it has arrived, though whoever sent it died too often
-            if isinstance(found, DeadLetter) and aware(found.record.created_at) == record.created_at:
+            if isinstance(found, DeadLetter) and aware(found.record.created_at) == aware(record.created_at):
                 await self._source.discard(record.id)
 
     async def _give_back(self) -> None:
@@ -462,17 +480,20 @@ class Relayer(Running):
         self._claimed = {}
 
     async def _give_back_at_last(self) -> None:
-        """There is no next session, and on a handle that stays open nobody else would do it."""
+        """There is no next session, and on a handle that stays open nobody else would do it. A silent source does it
+        later, when it answers."""
         deadline = asyncio.get_running_loop().time() + self._patience["source"]
-        while self._claimed and asyncio.get_running_loop().time() < deadline:
-            try:
-                await self._give_back()
-            except _StoppedError:
-                return
-            except MailboxError as error:
-                if not error.passing:
-                    return
-                await asyncio.sleep(POLL_INTERVAL)
+        while self._claimed and self._source._can_release:
+            releasing = begin(self._source._release(list(self._claimed)))
+            await self._wait_a_little_longer("source", releasing)
+            with suppress(_StoppedError):
+                try:
+                    _result(releasing)
+                except MailboxError as error:
+                    if error.passing and asyncio.get_running_loop().time() < deadline:
+                        await asyncio.sleep(POLL_INTERVAL)
+                        continue
+            return
 
     def _forget(self, settled: Iterable[MessageRecord]) -> None:
         for record in settled:
@@ -499,13 +520,15 @@ class Relayer(Running):
             sent = await self._send([record])
             if sent is None:
                 return None
-            await self._ack(sent)
+            if sent:
+                await self._acknowledge(sent)
         return []
 
     async def _hop(self, records: list[MessageRecord]) -> list[MessageRecord] | None:
         assert self._route is not None
         ids = {record.id for record in records}
         self._in_doubt.update(ids)
+        self._hop_began = asyncio.get_running_loop().time()
         try:
             sent = await self._at_target(self._route.send(records))
         except (*REFUSALS, StorageFullError):
@@ -541,12 +564,15 @@ class Relayer(Running):
 
     async def _at_target(self, work: Coroutine[Any, Any, _T]) -> _T:
         """What a call at the target gives. If it takes long, what was claimed goes back meanwhile, and a stop ends it.
+        Otherwise it is waited for a little longer once a stop was asked for.
 
         Raises:
-            _StoppedError: a stop was asked for; the call has been cancelled.
+            _StoppedError: there was no answer until then; the call has been cancelled.
         """
         async with _within(call := begin(work)):
-            await asyncio.wait([call], timeout=SLOW)
+            await self._stop.first(call, SLOW)
+            if self._stop.asked:
+                await self._wait_a_little_longer("target", call)
             if not call.done():
                 self._note_failure(TimeoutError(f"no answer from the target for {SLOW:g} s"), False)
                 await self._give_back()
@@ -575,8 +601,8 @@ class Relayer(Running):
         if route is not None:
             route.die()
         self._claimed = {}
-        opened, self._opened = self._opened, []
-        for mailbox in opened:
+        opened, self._opened = self._opened, {}
+        for mailbox in opened.values():
             mailbox._die()
         self._work.cancel()
 
@@ -622,10 +648,6 @@ def _result(call: asyncio.Future[_T]) -> _T:
     if not call.done():
         raise _StoppedError
     return call.result()
-
-
-async def _opened(opening: MailboxOpening) -> Mailbox:
-    return await opening
 
 
 async def _is_open(argument: str, call: Coroutine[Any, Any, object]) -> None:

@@ -20,7 +20,7 @@ class RelayStatus:
     last_success_at: datetime | None
     """When the target last took something."""
     active: bool
-    """Whether this relay may send now; otherwise it is not connected, or another one relays this source."""
+    """Whether this relay holds the cursor, so that no other one sends; it still does during a hop without an answer."""
     connected: bool
     """Whether the last call that needed a connection worked."""
     disconnected_since: datetime | None

@@ -1,16 +1,24 @@
 """The demo's server side: what it counts, and what it says where there is no NATS server."""
 
 import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
 import threading
 import urllib.error
 import urllib.request
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from pymailbox import open_mailbox
 from pymailbox.testing._expect import eventually
+from tools.nats_servers import free_ports
+from tools.serve import ROOT
 from tools.serve_demo import DemoServer
 from tools.server_side import ServerSide, Tally
 
@@ -98,6 +106,17 @@ async def test_where_there_is_no_nats_server_it_says_how_to_get_one(
     assert side.told()["problem"] is None
 
 
+async def test_where_one_did_not_start_another_one_may(side: ServerSide, monkeypatch: pytest.MonkeyPatch) -> None:
+    ends_at_once = shutil.which("false")
+    assert ends_at_once
+    with monkeypatch.context() as patch:
+        patch.setenv("PYMAILBOX_NATS_SERVER", ends_at_once)
+        await side.open()
+    assert "has ended" in side.told()["problem"]
+    await side.open()
+    assert (side.told()["runs"], side.told()["problem"]) == (True, None)
+
+
 @pytest.fixture
 def server() -> Iterator[DemoServer]:
     """The demo's server, whose server side has not begun."""
@@ -109,9 +128,10 @@ def server() -> Iterator[DemoServer]:
         thread.join()
 
 
-def asked(server: DemoServer, path: str, origin: str | None = None, method: str = "POST") -> Any:
+def asked(server: DemoServer, path: str, origin: str | None = None, method: str = "POST", **headers: str) -> Any:
     """The answer, or the status of a refusal."""
-    headers = {} if origin is None else {"Origin": origin}
+    if origin is not None:
+        headers["Origin"] = origin
     try:
         with urllib.request.urlopen(urllib.request.Request(server.url + path, None, headers, method=method)) as answer:
             return json.load(answer)
@@ -128,3 +148,38 @@ def test_only_pages_of_the_demo_may_have_something_done(server: DemoServer, capf
         assert asked(server, "/server/open", stranger) == 403
     assert asked(server, "/server/told", server.url) == 404
     assert "403" in capfd.readouterr().err
+
+
+def test_other_names_of_this_machine_are_told_nothing(server: DemoServer, capfd: pytest.CaptureFixture[str]) -> None:
+    """A site may have its own name stand for 127.0.0.1 from one request to the next."""
+    assert asked(server, "/server/", method="GET", Host=f"localhost:{server.server_port}")["runs"] is False
+    for host in ("site.example", f"site.example:{server.server_port}", "127.0.0.1:1", ""):
+        assert asked(server, "/server/", method="GET", Host=host) == 403
+        assert asked(server, "/server/open", server.url, Host=host) == 403
+    assert capfd.readouterr().err.count("403") == 8
+
+
+def test_page_at_another_address_is_told_the_right_one(server: DemoServer) -> None:
+    request = urllib.request.Request(f"{server.url}/server/open", None, {"Origin": "http://0.0.0.0:1"}, method="POST")
+    with pytest.raises(urllib.error.HTTPError) as caught:
+        urllib.request.urlopen(request)
+    assert caught.value.headers["Content-Type"] == "application/json"
+    assert f"Open it at {server.url}/ or http://localhost" in json.load(caught.value)["problem"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGHUP")
+@pytest.mark.parametrize("number", ["SIGHUP", "SIGTERM"])
+def test_nothing_of_the_nats_server_outlives_a_terminal_that_is_closed(number: str, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "tools.serve_demo", "--port", str(free_ports(1)[0])]
+    environment = os.environ | {"TMPDIR": str(tmp_path)}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=ROOT, env=environment) as demo:
+        assert demo.stdout
+        url = demo.stdout.readline().decode().split("/ has")[0]
+        opening = urllib.request.Request(f"{url}/server/open", None, {"Origin": url}, method="POST")
+        with urllib.request.urlopen(opening) as answer:
+            assert json.load(answer)["runs"]
+        assert list(tmp_path.iterdir())
+        for _ in range(2):  # one comes from the system, and one from the shell
+            demo.send_signal(getattr(signal, number))
+        assert demo.wait(30) == 0
+    assert list(tmp_path.iterdir()) == []

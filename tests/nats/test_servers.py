@@ -9,8 +9,10 @@ import socket
 import subprocess
 import sys
 import sysconfig
+import tempfile
 import time
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import nats
 import pytest
@@ -18,7 +20,7 @@ from nats.aio.client import Client
 
 from tests.nats.fake_server import fake_server
 from tools import nats_servers
-from tools.nats_servers import EXAMPLE, PASSWORDS, Server, Servers, executable
+from tools.nats_servers import EXAMPLE, PASSWORDS, Server, Servers, executable, remove_abandoned
 from tools.serve import HOST, ROOT
 
 SECONDS = 10.0
@@ -69,6 +71,27 @@ def test_no_server_outlives_a_parent_that_is_killed(tmp_path: Path) -> None:
         while is_alive(server):
             assert time.monotonic() < until
             time.sleep(0.01)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no flock")
+def test_what_a_killed_parent_left_is_deleted_by_the_next(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    command = [sys.executable, "-c", STARTED]
+    environment = os.environ | {"TMPDIR": str(tmp_path)}
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT, env=environment) as parent:
+        assert parent.stdout
+        parent.stdout.readline()
+        [folder] = tmp_path.iterdir()
+        os.utime(folder, (0, 0))
+        remove_abandoned()
+        assert folder.exists()
+        parent.kill()
+    os.utime(folder)
+    remove_abandoned()
+    assert folder.exists()  # whoever has just made it may not have locked it yet
+    os.utime(folder, (0, 0))
+    with Servers(1):
+        assert not folder.exists()
 
 
 def is_alive(process: int) -> bool:
@@ -137,6 +160,15 @@ async def test_a_fake_server_passes_for_another_version() -> None:
     async with fake_server(version="2.9.10") as address, await nats.connect(f"nats://{address}") as client:
         version = client.connected_server_version
         assert (version.major, version.minor, version.patch) == (2, 9, 10)
+
+
+def test_its_monitoring_is_where_no_web_page_looks(one: Servers) -> None:
+    (server,) = one.servers
+    assert server.told("/healthz") == {"status": "ok"}
+    connection = http.client.HTTPConnection(HOST, urlsplit(server.url_of("/")).port or 0, timeout=SECONDS)
+    connection.request("GET", "/healthz")
+    assert connection.getresponse().status == 404
+    connection.close()
 
 
 def test_a_killed_server_has_no_time_for_anything(one: Servers) -> None:

@@ -127,6 +127,16 @@ def test_nothing_is_opened_before_it_is_awaited(in_tmp_path: Path) -> None:
     assert list(in_tmp_path.iterdir()) == []
 
 
+def test_what_is_not_open_yet_shows_its_location_and_no_secrets() -> None:
+    connect = {"user": "alice", "password": "of-alice"}
+    opening = open_mailbox("nats://a:4222,b:4222/inbox?stream=shop", connect=connect)
+    opening._is_used = True
+    assert repr(opening) == "<open_mailbox() of nats://a:4222,b:4222?stream=shop#inbox>"
+    opening = open_mailbox("memory://inbox")
+    opening._is_used = True
+    assert repr(opening) == "<open_mailbox() of memory://inbox>"
+
+
 @pytest.mark.skipif(sys.platform == "emscripten", reason="the default of CPython")
 async def test_plain_name_is_a_sqlite_file(in_tmp_path: Path) -> None:
     async with open_mailbox("inbox") as mailbox:

@@ -799,7 +799,7 @@ async def test_what_it_opened_it_closes(way: str) -> None:
         task.cancel()
     await asyncio.wait([task])
     assert (await one.status()).waiting is None
-    for mailbox in one._opened:
+    for mailbox in one._opened.values():
         with pytest.raises(MailboxClosedError):
             await mailbox.status()
 
