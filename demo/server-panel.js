@@ -5,6 +5,7 @@ import { SERVER } from "./gateway.js";
 import { addToLog } from "./log.js";
 import { askServer, lookAtServer } from "./server-side.js";
 import { element, failureOf } from "./page.js";
+import { sentThere, waitingIn } from "./server-account.js";
 import { connectedServer, rememberServer } from "./web-storage.js";
 import { WorkerClient } from "./worker-client.js";
 import {
@@ -57,9 +58,6 @@ export class ServerPanel {
   #worker;
   /** Whether Python is there. */
   #isLoaded = false;
-  /** Messages that relays before this one have sent. */
-  #sentBefore = 0;
-  #sentNow = 0;
   /** As it was when it was last seen. @type {ServerSide | undefined} */
   #side;
   /** The last arrival that is in the log. */
@@ -116,10 +114,16 @@ export class ServerPanel {
     page.connect.classList.add("quiet");
     page.way.hidden = false;
     for (const { view } of this.#peers) view.to.append(new Option("the server", SERVER));
-    void loaded.then(() => {
+    const booked = this.#book(location);
+    void Promise.all([loaded, booked]).then(() => {
       if (this.#connection === connection) void this.#startRelay(connection.location);
     });
-    void this.#watch(connection);
+    void booked.then(() => this.#watch(connection));
+  }
+
+  /** Has the accounts tell what goes to this server from what went to another one. @param {string} location */
+  async #book(location) {
+    await Promise.all(this.#peers.map(({ gateway }) => gateway.connect(location))).catch(showError);
   }
 
   #leave() {
@@ -168,8 +172,6 @@ export class ServerPanel {
   #endRelay() {
     this.#worker?.kill();
     this.#worker = undefined;
-    this.#sentBefore += this.#sentNow;
-    this.#sentNow = 0;
   }
 
   /** Ends its worker in the middle of whatever it does, and starts another one. */
@@ -192,26 +194,22 @@ export class ServerPanel {
   /** Looks again and again until the visitor disconnects. @param {{location: string}} connection */
   async #watch(connection) {
     while (this.#connection === connection) {
-      await this.#look().catch((error) => {
-        page.relayError.textContent = failureOf(error).message;
-      });
+      await this.#look().catch(showError);
       await new Promise((resolve) => setTimeout(resolve, document.hidden ? WHILE_HIDDEN : LOOK));
     }
   }
 
   async #look() {
-    const state = await this.#relayState();
-    const statuses = state?.relays ?? [];
-    // nobody else counts what waits until the relays do
-    const known = statuses.length > 0 && statuses.every(({ waiting }) => waiting !== null);
-    const waiting = known ? sum(statuses.map((status) => status.waiting ?? 0)) : await this.#waiting();
-    this.#sentNow = sum(statuses.map(({ sent }) => sent));
+    const peers = await Promise.all(this.#peers.map(lookAtOutbox));
+    const waiting = sum(peers.map((peer) => peer.waiting));
+    this.#senders = new Map(peers.map(({ sender, name }) => [sender, name]));
     page.waiting.textContent = numberText(waiting);
-    page.sent.textContent = numberText(this.#sentBefore + this.#sentNow);
+    page.sent.textContent = numberText(sum(peers.map(({ sent }) => sent)));
     this.#chart.add(waiting, this.#network.offline);
+    const state = await this.#relayState();
     if (state) this.#showRelay(state);
     await this.#lookAtServer();
-    await this.#showTallies(waiting);
+    this.#showTallies(waiting);
   }
 
   /** Nothing while Python is loading. @returns {Promise<RelayState | undefined>} */
@@ -223,13 +221,6 @@ export class ServerPanel {
       if (this.#worker === worker) throw error;
       return undefined;
     });
-  }
-
-  /** What waits in the outboxes, without Python. */
-  async #waiting() {
-    const outboxes = await Promise.all(this.#peers.map(({ gateway }) => gateway.outbox(SERVER)));
-    const statuses = await Promise.all(outboxes.map((outbox) => outbox.status()));
-    return sum(statuses.map(({ queuedMessages, inflightMessages }) => queuedMessages + inflightMessages));
   }
 
   /** @param {RelayState} state */
@@ -256,11 +247,15 @@ export class ServerPanel {
 
   /** The demo was started anew, and so its server is another one. */
   async #followServer() {
+    const connection = this.#connection;
     const { location } = await askServer("open");
-    if (location === null || this.#connection === null) return;
-    this.#connection.location = location;
+    if (location === null || connection === null || this.#connection !== connection) return;
+    const runs = this.#worker !== undefined;
+    this.#endRelay();
+    connection.location = location;
     rememberServer(location);
-    if (this.#worker) this.#killRelay();
+    await this.#book(location);
+    if (runs && this.#connection === connection) void this.#startRelay(location);
   }
 
   /** @param {ServerSide} side */
@@ -289,13 +284,7 @@ export class ServerPanel {
   #senders = new Map();
 
   /** @param {number} waiting */
-  async #showTallies(waiting) {
-    const accounts = await Promise.all(this.#peers.map(({ gateway }) => gateway.account()));
-    this.#senders = new Map(
-      accounts.flatMap(({ server }, index) =>
-        server ? [[server.sender, `peer ${this.#peers[index].me.number}`]] : [],
-      ),
-    );
+  #showTallies(waiting) {
     const tallies = [...this.#senders.keys()].flatMap((sender) => this.#side?.tallies[sender] ?? []);
     const arrived = sum(tallies.map((tally) => tally.arrived));
     const look = JSON.stringify([tallies, waiting]);
@@ -307,6 +296,24 @@ export class ServerPanel {
     page.audit.textContent = arrivedText({ arrived, waiting, missing, twice });
     page.audit.classList.toggle("bad", missing + twice > 0);
   }
+}
+
+/** @param {unknown} error */
+function showError(error) {
+  page.relayError.textContent = failureOf(error).message;
+}
+
+/** @param {LocalPeer} peer */
+async function lookAtOutbox({ gateway, me }) {
+  const { server } = await gateway.account();
+  const outbox = await (await gateway.outbox(SERVER)).status();
+  return {
+    name: `peer ${me.number}`,
+    sender: server?.sender ?? "",
+    sent: server ? sentThere(server, outbox) : 0,
+    waiting: waitingIn(outbox),
+    dead: outbox.deadLetters,
+  };
 }
 
 /** How many numbers are missing. @param {Tally} tally */

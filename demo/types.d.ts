@@ -153,6 +153,10 @@ export interface ServerAccount {
   sender: string;
   /** Messages put into the outbox to it; they are numbered. */
   sent: number;
+  /** Of the server's mailbox; null if it was never known, and not in accounts from before it was noted. */
+  location?: string | null;
+  /** How many of them went to servers before that one. */
+  before?: number;
 }
 
 /** Messages that are still to be stored. */
