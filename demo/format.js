@@ -2,7 +2,7 @@
 
 import { visible } from "../js/inspector/escape.js";
 
-/** @import { Audit, Balance, Failure, Flood, Loading, PeerAccount, RelayStatus, ServerSide } from "./types.js" */
+/** @import { Arrived, Audit, Balance, Failure, Flood, Loading, PeerAccount, RelayStatus, ServerSide } from "./types.js" */
 
 const LANGUAGE = "en";
 const SERVER_GONE = "Check your network, and whether the server still runs: from a checkout, “make demo” starts it.";
@@ -133,14 +133,15 @@ export function serverText({ runs, problem }) {
   return runs ? "JetStream, and a Python actor" : "Killed: nobody takes what is sent";
 }
 
-/** @param {{arrived: number, waiting: number, missing: number, twice: number}} counts */
-export function arrivedText({ arrived, waiting, missing, twice }) {
-  if (arrived === 0) return "";
+/** @param {Arrived} arrived */
+export function arrivedText({ arrived, twice, dead, toCome, missing, isComplete }) {
+  if (arrived + missing + dead === 0) return "";
   const parts = [twice === 0 ? "none of them twice" : `${wholeNumber.format(twice)} of them twice`];
   if (missing > 0) parts.push(`${wholeNumber.format(missing)} missing`);
-  else if (waiting === 0) parts.push("none missing");
-  const rest = waiting === 0 ? "" : ` ${wholeNumber.format(waiting)} to come.`;
-  return `Checked by number: ${wholeNumber.format(arrived)} arrived, ${parts.join(", ")}.${rest}`;
+  else if (isComplete && dead === 0) parts.push("none missing");
+  const rest = toCome === 0 ? "" : ` ${wholeNumber.format(toCome)} to come.`;
+  const given = dead === 0 ? "" : ` In the outbox: ${deadText(dead)}.`;
+  return `Checked by number: ${wholeNumber.format(arrived)} arrived, ${parts.join(", ")}.${rest}${given}`;
 }
 
 /** The beginning of a long text. @param {string} text @param {number} [length] */

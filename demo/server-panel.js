@@ -1,5 +1,6 @@
 /** The part of the page that is about a server: it begins the relay to it, and shows how far that is. */
 
+import { Arrivals, sum } from "./arrivals.js";
 import { BacklogChart } from "./backlog-chart.js";
 import { SERVER } from "./gateway.js";
 import { addToLog } from "./log.js";
@@ -22,7 +23,7 @@ import {
 
 /** @import { LocalPeer } from "./local-peer.js" */
 /** @import { Network } from "./network.js" */
-/** @import { Failure, RelayState, ServerSide, Tally } from "./types.js" */
+/** @import { Failure, RelayState, ServerSide } from "./types.js" */
 
 /** Milliseconds between two looks. */
 const LOOK = 250;
@@ -60,9 +61,11 @@ export class ServerPanel {
   #isLoaded = false;
   /** As it was when it was last seen. @type {ServerSide | undefined} */
   #side;
+  /** Whether that was in this look. */
+  #isSeen = false;
+  #arrivals = new Arrivals();
   /** The last arrival that is in the log. */
   #place = 0;
-  #lookBefore = "";
 
   /** @param {LocalPeer[]} peers of the page @param {Network} network */
   constructor(peers, network) {
@@ -209,7 +212,7 @@ export class ServerPanel {
     const state = await this.#relayState();
     if (state) this.#showRelay(state);
     await this.#lookAtServer();
-    this.#showTallies(waiting);
+    this.#showArrivals(peers);
   }
 
   /** Nothing while Python is loading. @returns {Promise<RelayState | undefined>} */
@@ -230,6 +233,7 @@ export class ServerPanel {
   }
 
   async #lookAtServer() {
+    this.#isSeen = false;
     if (this.#network.offline) {
       page.state.textContent = "Out of sight: the network is off";
       page.kill.disabled = true;
@@ -238,8 +242,10 @@ export class ServerPanel {
     page.kill.disabled = false;
     try {
       const side = await lookAtServer();
-      if (side.location === this.#connection?.location) this.#showServer(side);
-      else await this.#followServer();
+      if (side.location === this.#connection?.location) {
+        this.#showServer(side);
+        this.#isSeen = true;
+      } else await this.#followServer();
     } catch {
       page.state.textContent = "It does not answer";
     }
@@ -283,18 +289,17 @@ export class ServerPanel {
   /** The names of this page's peers, by what the server knows them by. @type {Map<string, string>} */
   #senders = new Map();
 
-  /** @param {number} waiting */
-  #showTallies(waiting) {
-    const tallies = [...this.#senders.keys()].flatMap((sender) => this.#side?.tallies[sender] ?? []);
-    const arrived = sum(tallies.map((tally) => tally.arrived));
-    const look = JSON.stringify([tallies, waiting]);
-    // numbers may overtake each other
-    const missing = waiting === 0 && look === this.#lookBefore ? sum(tallies.map(gaps)) : 0;
-    this.#lookBefore = look;
-    const twice = sum(tallies.map((tally) => tally.twice));
-    page.arrived.textContent = this.#side ? numberText(arrived) : "";
-    page.audit.textContent = arrivedText({ arrived, waiting, missing, twice });
-    page.audit.classList.toggle("bad", missing + twice > 0);
+  /** @param {Awaited<ReturnType<typeof lookAtOutbox>>[]} peers */
+  #showArrivals(peers) {
+    const { tallies = {}, runs = false } = this.#side ?? {};
+    const counts = peers.map(({ sender, sent, waiting, dead }) => {
+      const { arrived, twice } = tallies[sender] ?? { arrived: 0, twice: 0 };
+      return { sender, sent, waiting, dead, arrived, twice };
+    });
+    const arrived = this.#arrivals.look(counts, this.#isSeen && runs, performance.now());
+    page.arrived.textContent = this.#side ? numberText(arrived.arrived) : "";
+    page.audit.textContent = arrivedText(arrived);
+    page.audit.classList.toggle("bad", arrived.missing + arrived.twice + arrived.dead > 0);
   }
 }
 
@@ -315,9 +320,3 @@ async function lookAtOutbox({ gateway, me }) {
     dead: outbox.deadLetters,
   };
 }
-
-/** How many numbers are missing. @param {Tally} tally */
-const gaps = ({ arrived, lowest, highest }) => highest - lowest + 1 - arrived;
-
-/** @param {number[]} numbers */
-const sum = (numbers) => numbers.reduce((before, number) => before + number, 0);

@@ -199,6 +199,30 @@ export interface Audit {
   again: number;
 }
 
+/** What the server has to do with a peer. */
+export interface SentAndArrived {
+  sender: string;
+  /** What has left the outbox for the server. */
+  sent: number;
+  /** In the outbox. */
+  waiting: number;
+  /** Dead letters there: refused, or in the hands of too many relays that were killed. */
+  dead: number;
+  arrived: number;
+  twice: number;
+}
+
+/** What of all that has arrived. */
+export interface Arrived {
+  arrived: number;
+  twice: number;
+  dead: number;
+  toCome: number;
+  missing: number;
+  /** Whether all is there, and nothing has changed since the look before. */
+  isComplete: boolean;
+}
+
 // -- the server, as tools/server_side.py tells of it ------------------------------------------------------------------
 
 export interface ServerSide {

@@ -2,6 +2,8 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { Arrivals } from "../../demo/arrivals.js";
+import { arrivedText } from "../../demo/format.js";
 import { connectedTo, newAtServer, sentThere } from "../../demo/server-account.js";
 
 /** @param {Partial<import("../../js/index.js").MailboxStats>} some */
@@ -36,4 +38,47 @@ test("an account from before servers were noted takes the first one for its own"
   const { sender } = newAtServer();
   const account = connectedTo({ sender, sent: 10 }, "ws://one", outbox({}));
   assert.equal(sentThere(account, outbox({})), 10);
+});
+
+/** @param {Partial<import("../../demo/types.js").SentAndArrived>} some */
+const counts = (some) => [{ sender: "a", sent: 100, waiting: 0, dead: 0, arrived: 100, twice: 0, ...some }];
+
+/** What is said after looks at these milliseconds. @param {ReturnType<typeof counts>} sent @param {number[]} looks */
+function said(sent, looks, isSeen = true) {
+  const arrivals = new Arrivals();
+  return looks.map((at) => arrivedText(arrivals.look(sent, isSeen, at))).at(-1);
+}
+
+test("nothing is missing when that is seen twice", () => {
+  assert.equal(said(counts({}), [0]), "Checked by number: 100 arrived, none of them twice.");
+  assert.equal(said(counts({}), [0, 250]), "Checked by number: 100 arrived, none of them twice, none missing.");
+});
+
+test("the last ones that do not arrive are missing, once there was time for it", () => {
+  const late = counts({ arrived: 90 });
+  assert.equal(said(late, [0, 250]), "Checked by number: 90 arrived, none of them twice. 10 to come.");
+  assert.equal(said(late, [0, 30_000]), "Checked by number: 90 arrived, none of them twice, 10 missing.");
+  assert.equal(
+    said(counts({ arrived: 0 }), [0, 30_000]),
+    "Checked by number: 0 arrived, none of them twice, 100 missing.",
+  );
+});
+
+test("one peer's messages do not stand in for another's", () => {
+  const both = [...counts({ sent: 110 }), ...counts({ sender: "b", sent: 5, waiting: 10, arrived: 15 })];
+  assert.equal(said(both, [0, 30_000]), "Checked by number: 115 arrived, none of them twice, 10 missing. 10 to come.");
+});
+
+test("nothing is called missing while the server cannot be seen, or things change", () => {
+  const late = counts({ arrived: 90 });
+  assert.equal(said(late, [0, 30_000], false), "Checked by number: 90 arrived, none of them twice. 10 to come.");
+  const arrivals = new Arrivals();
+  for (const [at, arrived] of [80, 81, 82].entries()) arrivals.look(counts({ arrived }), true, at * 20_000);
+  assert.equal(arrivals.look(counts({ arrived: 82 }), true, 50_000).missing, 0);
+  assert.equal(arrivals.look(counts({ arrived: 82 }), true, 70_000).missing, 18);
+});
+
+test("dead letters of the outbox are told", () => {
+  const text = "Checked by number: 100 arrived, none of them twice. In the outbox: 1 dead letter.";
+  assert.equal(said(counts({ dead: 1 }), [0, 250]), text);
 });
