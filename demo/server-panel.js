@@ -31,6 +31,7 @@ const WHILE_HIDDEN = 2000;
 
 const page = {
   connect: element("server-connect", HTMLButtonElement),
+  connectOff: element("server-connect-off", HTMLElement),
   problem: element("server-problem", HTMLElement),
   problemTitle: element("server-problem-title", HTMLElement),
   problemText: element("server-problem-text", HTMLElement),
@@ -55,10 +56,12 @@ export class ServerPanel {
   #chart = new BacklogChart();
   /** To the mailbox there; another object each time. @type {{location: string} | null} */
   #connection = null;
+  #isConnecting = false;
   /** @type {WorkerClient | undefined} */
   #worker;
-  /** Whether Python is there. */
+  /** Whether its Python is there. */
   #isLoaded = false;
+  #hasFailedToLoad = false;
   /** As it was when it was last seen. @type {ServerSide | undefined} */
   #side;
   /** Whether that was in this look. */
@@ -71,14 +74,31 @@ export class ServerPanel {
   constructor(peers, network) {
     this.#peers = peers;
     this.#network = network;
-    // one that is killed has no network either
-    network.listen((offline) => void this.#worker?.ask("setOffline", offline).catch(() => {}));
+    network.listen((offline) => this.#takeNetwork(offline));
     page.connect.addEventListener("click", () => (this.#connection ? this.#leave() : void this.#connect()));
     page.killRelay.addEventListener("click", () => this.#killRelay());
     page.kill.addEventListener("click", () => void this.#killOrStart());
     // as the actors do it
     for (const event of ["pagehide", "freeze"]) addEventListener(event, () => this.#worker?.release(), true);
-    page.connect.disabled = false;
+    this.#showConnect();
+  }
+
+  /** @param {boolean} offline */
+  #takeNetwork(offline) {
+    this.#showConnect();
+    if (!offline && this.#hasFailedToLoad) this.#killRelay();
+    // one that is killed has no network either
+    else void this.#worker?.ask("setOffline", offline).catch(() => {});
+  }
+
+  #showConnect() {
+    const isConnected = this.#connection !== null;
+    const isCutOff = this.#network.offline && !isConnected;
+    page.connect.textContent = this.#isConnecting ? "Connecting…" : isConnected ? "Disconnect" : "Connect";
+    page.connect.classList.toggle("quiet", isConnected);
+    page.connect.disabled = this.#isConnecting || isCutOff;
+    page.connectOff.hidden = !isCutOff;
+    page.way.hidden = !isConnected;
   }
 
   /** Goes on where a page before this one was connected. @param {Promise<void>} loaded when the actors are there */
@@ -88,8 +108,8 @@ export class ServerPanel {
   }
 
   async #connect() {
-    page.connect.disabled = true;
-    page.connect.textContent = "Connecting…";
+    this.#isConnecting = true;
+    this.#showConnect();
     page.problem.hidden = true;
     try {
       const { location, problem } = await askServer("open");
@@ -103,9 +123,9 @@ export class ServerPanel {
       page.problemTitle.textContent = title;
       page.problemText.textContent = text;
       page.problem.hidden = false;
-      page.connect.textContent = "Connect";
     }
-    page.connect.disabled = false;
+    this.#isConnecting = false;
+    this.#showConnect();
   }
 
   /** @param {string} location of the mailbox at the server @param {Promise<void>} [loaded] */
@@ -113,9 +133,7 @@ export class ServerPanel {
     const connection = (this.#connection = { location });
     page.relayState.textContent = "Waits until the actors are there";
     rememberServer(location);
-    page.connect.textContent = "Disconnect";
-    page.connect.classList.add("quiet");
-    page.way.hidden = false;
+    this.#showConnect();
     for (const { view } of this.#peers) view.to.append(new Option("the server", SERVER));
     const booked = this.#book(location);
     void Promise.all([loaded, booked]).then(() => {
@@ -133,9 +151,7 @@ export class ServerPanel {
     this.#connection = null;
     rememberServer(null);
     this.#endRelay();
-    page.connect.textContent = "Connect";
-    page.connect.classList.remove("quiet");
-    page.way.hidden = true;
+    this.#showConnect();
     for (const { view } of this.#peers) {
       view.to.querySelector(`[value="${SERVER}"]`)?.remove();
       view.to.dispatchEvent(new Event("change"));
@@ -167,6 +183,7 @@ export class ServerPanel {
     if (this.#worker !== worker) return;
     page.loading.hidden = true;
     this.#isLoaded = failure === undefined;
+    this.#hasFailedToLoad = !this.#isLoaded;
     if (failure === undefined) return;
     page.relayState.textContent = loadingFailure(failure).title;
     page.relayError.textContent = failure.message;
@@ -175,6 +192,7 @@ export class ServerPanel {
   #endRelay() {
     this.#worker?.kill();
     this.#worker = undefined;
+    this.#hasFailedToLoad = false;
   }
 
   /** Ends its worker in the middle of whatever it does, and starts another one. */

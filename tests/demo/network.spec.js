@@ -52,6 +52,14 @@ test("what is for the other peer and for the server arrives once: after an outag
     await server.connect.click();
     await expect(server.problem).toContainText(problem);
     await page.unroute(open);
+  });
+
+  await test.step("nor is there one without a network", async () => {
+    await network.uncheck();
+    await expect(server.connect).toBeDisabled();
+    await expect(server.connect).toHaveAccessibleDescription("To connect, switch the network on.");
+    await network.check();
+    await expect(server.connect).toBeEnabled();
     await expect(first.to.locator("option")).toHaveText(["its own actor", "peer 2"]);
   });
 
@@ -116,6 +124,12 @@ test("what is for the other peer and for the server arrives once: after an outag
     await first.to.selectOption("server");
     await first.choose("more.txt", lines(3000));
     await expect(server.waiting).toHaveText("3,000");
+    await page.evaluate(async () => {
+      const files = await caches.open("pymailbox-demo-files");
+      for (const { url } of await files.keys()) if (url.includes("nats")) await files.delete(url);
+    });
+    await server.killRelay.click();
+    await expect(server.relayState, "a file of it is not kept").toHaveText("Python could not be loaded");
     await network.check();
     await expect.poll(() => server.number(server.arrived), OFTEN).toBeGreaterThan(502);
     await server.kill.click();
