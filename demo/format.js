@@ -103,8 +103,15 @@ export function noServer({ name, message }) {
         "else on this page works without one.",
     };
   if (name === "TypeError") return { title: "The server does not answer", text: SERVER_GONE };
-  return { title: "There is no NATS server here", text: message };
+  const isMissing = message.startsWith("There is no ");
+  return {
+    title: isMissing ? "There is no NATS server here" : "The NATS server does not start",
+    text: lastLine(message),
+  };
 }
+
+/** Of a text that may end with a program's log. @param {string} text */
+const lastLine = (text) => text.trim().split("\n").at(-1) ?? "";
 
 /** @param {RelayStatus[]} relays @param {boolean} offline @param {boolean} stopped */
 export function relayText(relays, offline, stopped) {
@@ -129,7 +136,7 @@ const clock = (moment) => new Date(moment).toLocaleTimeString("en-GB");
 
 /** @param {ServerSide} side */
 export function serverText({ runs, problem }) {
-  if (problem !== null) return problem;
+  if (problem !== null) return lastLine(problem);
   return runs ? "JetStream, and a Python actor" : "Killed: nobody takes what is sent";
 }
 

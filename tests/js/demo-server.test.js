@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { Arrivals } from "../../demo/arrivals.js";
-import { arrivedText } from "../../demo/format.js";
+import { arrivedText, noServer, serverText } from "../../demo/format.js";
 import { connectedTo, newAtServer, sentThere } from "../../demo/server-account.js";
 
 /** @param {Partial<import("../../js/index.js").MailboxStats>} some */
@@ -14,6 +14,8 @@ const outbox = (some) =>
     deadLetters: 0,
     ...some,
   });
+
+const SERVER = { location: "ws://one", runs: false, problem: null, tallies: {}, last: [] };
 
 test("sent is what has left the outbox, whoever took it", () => {
   const account = { ...newAtServer("ws://one"), sent: 10 };
@@ -81,4 +83,13 @@ test("nothing is called missing while the server cannot be seen, or things chang
 test("dead letters of the outbox are told", () => {
   const text = "Checked by number: 100 arrived, none of them twice. In the outbox: 1 dead letter.";
   assert.equal(said(counts({ dead: 1 }), [0, 250]), text);
+});
+
+test("a server that is not there is another matter than one that does not start, whose log is told by its last line", () => {
+  const how = "There is no NATS server at /nowhere: here is how to get one. Then connect again.";
+  assert.deepEqual(noServer({ name: "Error", message: how }), { title: "There is no NATS server here", text: how });
+  const message = "the NATS server server-1 has ended:\n[1] [INF] Starting\n[1] [FTL] no port left\n";
+  const title = "The NATS server does not start";
+  assert.deepEqual(noServer({ name: "Error", message }), { title, text: "[1] [FTL] no port left" });
+  assert.equal(serverText({ ...SERVER, problem: message }), "[1] [FTL] no port left");
 });
