@@ -66,6 +66,10 @@ export class ServerPanel {
   #side;
   /** Whether that was in this look. */
   #isSeen = false;
+  /** What is being done with it. @type {"kill" | "start" | null} */
+  #changing = null;
+  /** Why the last of that came to nothing. */
+  #failure = "";
   #arrivals = new Arrivals();
   /** The last arrival that is in the log. */
   #place = 0;
@@ -203,13 +207,24 @@ export class ServerPanel {
   }
 
   async #killOrStart() {
-    page.kill.disabled = true;
-    await askServer(this.#side?.runs ? "kill" : "start").then(
-      (side) => this.#showServer(side),
-      // which the next look meets as well
-      () => {},
-    );
-    page.kill.disabled = false;
+    if (this.#changing !== null) return;
+    const change = (this.#changing = this.#side?.runs ? "kill" : "start");
+    this.#failure = "";
+    this.#showKill();
+    try {
+      this.#showServer(await askServer(change));
+    } catch (error) {
+      this.#failure = `${change === "start" ? "Not started" : "Not killed"}: ${failureOf(error).message}`;
+    }
+    this.#changing = null;
+    this.#showKill();
+  }
+
+  #showKill() {
+    const runs = this.#side?.runs ?? true;
+    page.kill.disabled = this.#changing !== null || !this.#isSeen;
+    page.kill.textContent = this.#changing === "start" ? "Starting…" : runs ? "Kill" : "Start";
+    page.kill.classList.toggle("danger", runs && this.#changing !== "start");
   }
 
   /** Looks again and again until the visitor disconnects. @param {{location: string}} connection */
@@ -251,22 +266,20 @@ export class ServerPanel {
   }
 
   async #lookAtServer() {
-    this.#isSeen = false;
-    if (this.#network.offline) {
-      page.state.textContent = "Out of sight: the network is off";
-      page.kill.disabled = true;
-      return;
-    }
-    page.kill.disabled = false;
-    try {
-      const side = await lookAtServer();
-      if (side.location === this.#connection?.location) {
-        this.#showServer(side);
-        this.#isSeen = true;
-      } else await this.#followServer();
-    } catch {
-      page.state.textContent = "It does not answer";
-    }
+    let isSeen = false;
+    if (this.#network.offline) page.state.textContent = "Out of sight: the network is off";
+    else
+      try {
+        const side = await lookAtServer();
+        if (side.location === this.#connection?.location) {
+          this.#showServer(side);
+          isSeen = true;
+        } else await this.#followServer();
+      } catch {
+        page.state.textContent = "It does not answer";
+      }
+    this.#isSeen = isSeen;
+    this.#showKill();
   }
 
   /** The demo was started anew, and so its server is another one. */
@@ -284,10 +297,10 @@ export class ServerPanel {
 
   /** @param {ServerSide} side */
   #showServer(side) {
+    if (side.runs !== this.#side?.runs) this.#failure = "";
     this.#side = side;
-    page.state.textContent = serverText(side);
-    page.kill.textContent = side.runs ? "Kill" : "Start";
-    page.kill.classList.toggle("danger", side.runs);
+    page.state.textContent = this.#failure || serverText(side);
+    this.#showKill();
     // after a start of the demo it counts from 1 again
     if ((side.last.at(-1)?.place ?? 0) < this.#place) this.#place = 0;
     const entries = side.last

@@ -139,7 +139,23 @@ test("what is for the other peer and for the server arrives once: after an outag
     await expect.poll(() => server.number(server.waiting), OFTEN).toBeGreaterThan(0);
     await expect(server.relayState).toHaveText("Looks for the server");
     await expect(server.kill).toHaveText("Start");
+    const start = "**/server/start";
+    await page.route(start, (route) => route.abort());
     await server.kill.click();
+    await expect(server.state).toContainText("Not started: ");
+    await page.unroute(start);
+    /** @type {(done?: undefined) => void} */
+    let release = () => {};
+    const held = new Promise((resolve) => (release = resolve));
+    await page.route(start, async (route) => {
+      await held;
+      await route.continue();
+    });
+    await server.kill.click();
+    for (let look = 0; look < 3; look++) await page.waitForResponse("**/server/");
+    await expect(server.kill, "a second click would kill it").toBeDisabled();
+    await expect(server.kill).toHaveText("Starting…");
+    release();
     await server.drained(3503);
   });
 
