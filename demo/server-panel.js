@@ -285,8 +285,12 @@ export class ServerPanel {
   /** The demo was started anew, and so its server is another one. */
   async #followServer() {
     const connection = this.#connection;
-    const { location } = await askServer("open");
-    if (location === null || connection === null || this.#connection !== connection) return;
+    if (connection === null) return;
+    const side = await askServer("open");
+    if (this.#connection !== connection) return;
+    this.#showServer(side);
+    const { location } = side;
+    if (location === null) return;
     const runs = this.#worker !== undefined;
     this.#endRelay();
     connection.location = location;

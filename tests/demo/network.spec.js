@@ -159,6 +159,16 @@ test("what is for the other peer and for the server arrives once: after an outag
     await server.drained(3503);
   });
 
+  await test.step("what keeps the server of a demo that was started anew is told", async () => {
+    const problem = "There is no NATS server any more.";
+    const side = { location: null, runs: false, problem, tallies: {}, last: [] };
+    for (const path of ["**/server/", "**/server/open"]) await page.route(path, (route) => route.fulfill({ json: side }));
+    await expect(server.state).toHaveText(problem);
+    await expect(server.kill).toBeDisabled();
+    for (const path of ["**/server/", "**/server/open"]) await page.unroute(path);
+    await server.drained(3503);
+  });
+
   await test.step("after a start over it is counted from 0, and a goodbye lasts", async () => {
     await first.startOver();
     for (const counter of [server.sent, server.arrived]) await expect(counter).toHaveText("0");
