@@ -162,7 +162,8 @@ test("what is for the other peer and for the server arrives once: after an outag
   await test.step("what keeps the server of a demo that was started anew is told", async () => {
     const problem = "There is no NATS server any more.";
     const side = { location: null, runs: false, problem, tallies: {}, last: [] };
-    for (const path of ["**/server/", "**/server/open"]) await page.route(path, (route) => route.fulfill({ json: side }));
+    for (const path of ["**/server/", "**/server/open"])
+      await page.route(path, (route) => route.fulfill({ json: side }));
     await expect(server.state).toHaveText(problem);
     await expect(server.kill).toBeDisabled();
     for (const path of ["**/server/", "**/server/open"]) await page.unroute(path);
