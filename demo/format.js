@@ -117,14 +117,17 @@ const lastLine = (text) => text.trim().split("\n").at(-1) ?? "";
 export function relayText(relays, offline, stopped) {
   if (stopped) return "The relay has stopped";
   if (offline) return "The network is off";
-  const since = relays.flatMap(({ disconnected_since }) => disconnected_since ?? []).toSorted()[0];
-  if (since !== undefined) return `Not connected since ${clock(since)}`;
-  return relays.length === 0 ? "Looks for the server" : "Connected";
+  const cutOff = relays.filter(({ connected }) => !connected);
+  if (cutOff.length === 0) return "Connected";
+  // until the first attempt has come to something
+  if (cutOff.every(({ last_error }) => last_error === null)) return "Looks for the server";
+  const [since = ""] = cutOff.map(({ disconnected_since }) => disconnected_since ?? "").toSorted();
+  return `Not connected since ${clock(since)}`;
 }
 
-/** @param {RelayStatus[]} relays @param {string | null} now what is in the way now */
-export function lastErrorText(relays, now) {
-  if (now !== null) return now;
+/** @param {RelayStatus[]} relays @param {string | null} stopped why one of them has ended */
+export function lastErrorText(relays, stopped) {
+  if (stopped !== null) return stopped;
   const last = relays.toSorted((a, b) => ((a.last_error_at ?? "") < (b.last_error_at ?? "") ? 1 : -1))[0];
   if (!last?.last_error) return "";
   const over = last.connected ? ", over" : "";

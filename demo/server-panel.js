@@ -260,9 +260,9 @@ export class ServerPanel {
   }
 
   /** @param {RelayState} state */
-  #showRelay({ relays, obstacle, stopped }) {
+  #showRelay({ relays, stopped }) {
     page.relayState.textContent = relayText(relays, this.#network.offline, stopped !== null);
-    page.relayError.textContent = lastErrorText(relays, stopped?.message ?? obstacle);
+    page.relayError.textContent = lastErrorText(relays, stopped?.message ?? null);
   }
 
   async #lookAtServer() {

@@ -69,9 +69,6 @@ export interface Requests {
 
 /** What `RelayStatus` of Python says, as far as it is shown. */
 export interface RelayStatus {
-  /** In the outbox; null if that gave no answer. */
-  waiting: number | null;
-  sent: number;
   connected: boolean;
   /** In ISO format. */
   disconnected_since: string | null;
@@ -80,11 +77,8 @@ export interface RelayStatus {
 }
 
 export interface RelayState {
-  /** None while the server's mailbox has not been opened. */
   relays: RelayStatus[];
-  /** Why it could not be opened the last time. */
-  obstacle: string | null;
-  /** Why there is no relay any more. */
+  /** Why one of them has stopped. */
   stopped: Failure | null;
 }
 
