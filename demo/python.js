@@ -1,6 +1,7 @@
 /** What the page's workers share: Python with pymailbox in it, and the page's requests, which are passed on to it. */
 
 import { fileAt, startDownloads } from "./downloads.js";
+import { failureOf } from "./page.js";
 
 /** @import { PyodideInterface } from "pyodide" */
 /** @import { Failure, FromWorker, Loading, RequestName, Requests, ToWorker } from "./types.js" */
@@ -42,8 +43,7 @@ async function reply(answers, { id, request, arguments: parameters }) {
   try {
     post({ kind: "answer", id, value: await perform(...parameters) });
   } catch (error) {
-    const { name, message } = error instanceof Error ? error : { name: "Error", message: String(error) };
-    post({ kind: "failure", id, failure: { name, message } });
+    post({ kind: "failure", id, failure: failureOf(error) });
   }
 }
 

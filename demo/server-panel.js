@@ -82,8 +82,6 @@ export class ServerPanel {
     page.connect.addEventListener("click", () => (this.#connection ? this.#leave() : void this.#connect()));
     page.killRelay.addEventListener("click", () => this.#killRelay());
     page.kill.addEventListener("click", () => void this.#killOrStart());
-    // as the actors do it
-    for (const event of ["pagehide", "freeze"]) addEventListener(event, () => this.#worker?.release(), true);
     this.#showConnect();
   }
 
