@@ -120,7 +120,7 @@ export function relayText(relays, offline, stopped) {
   const cutOff = relays.filter(({ connected }) => !connected);
   if (cutOff.length === 0) return "Connected";
   // until the first attempt has come to something
-  if (cutOff.every(({ last_error }) => last_error === null)) return "Looks for the server";
+  if (cutOff.every(({ last_error }) => last_error === null)) return "Looking for the server";
   const [since = ""] = cutOff.map(({ disconnected_since }) => disconnected_since ?? "").toSorted();
   return `Not connected since ${clock(since)}`;
 }
@@ -140,7 +140,7 @@ const clock = (moment) => new Date(moment).toLocaleTimeString("en-GB");
 /** @param {ServerSide} side */
 export function serverText({ runs, problem }) {
   if (problem !== null) return lastLine(problem);
-  return runs ? "JetStream, and a Python actor" : "Killed: nobody takes what is sent";
+  return runs ? "JetStream, and a Python actor" : "Killed: what you send waits";
 }
 
 /** @param {Arrived} arrived */

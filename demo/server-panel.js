@@ -133,7 +133,7 @@ export class ServerPanel {
   /** @param {string} location of the mailbox at the server @param {Promise<void>} [loaded] */
   #begin(location, loaded = Promise.resolve()) {
     const connection = (this.#connection = { location });
-    page.relayState.textContent = "Waits until the actors are there";
+    page.relayState.textContent = "Waiting for the actors";
     rememberServer(location);
     this.#showConnect();
     for (const { view } of this.#peers) view.to.append(new Option("the server", SERVER));
@@ -265,7 +265,7 @@ export class ServerPanel {
 
   async #lookAtServer() {
     let isSeen = false;
-    if (this.#network.offline) page.state.textContent = "Out of sight: the network is off";
+    if (this.#network.offline) page.state.textContent = "Unknown: the network is off";
     else
       try {
         const side = await lookAtServer();
@@ -274,7 +274,7 @@ export class ServerPanel {
           isSeen = true;
         } else await this.#followServer();
       } catch {
-        page.state.textContent = "It does not answer";
+        page.state.textContent = "No answer";
       }
     this.#isSeen = isSeen;
     this.#showKill();

@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { Arrivals } from "../../demo/arrivals.js";
-import { arrivedText, noServer, serverText } from "../../demo/format.js";
+import { arrivedText, noServer, relayText, serverText } from "../../demo/format.js";
 import { connectedTo, newAtServer, sentThere } from "../../demo/server-account.js";
 
 /** @param {Partial<import("../../js/index.js").MailboxStats>} some */
@@ -92,4 +92,14 @@ test("a server that is not there is another matter than one that does not start,
   const title = "The NATS server does not start";
   assert.deepEqual(noServer({ name: "Error", message }), { title, text: "[1] [FTL] no port left" });
   assert.equal(serverText({ ...SERVER, problem: message }), "[1] [FTL] no port left");
+});
+
+test("a relay that has not failed is looking for the server, and one that has is not connected", () => {
+  const relay = { connected: false, disconnected_since: "2026-01-31T12:00:00", last_error: null, last_error_at: null };
+  const failed = { ...relay, disconnected_since: "2026-01-31T12:00:01", last_error: "away", last_error_at: null };
+  const there = { ...relay, connected: true, disconnected_since: null };
+  assert.equal(relayText([relay, there], false, false), "Looking for the server");
+  assert.equal(relayText([failed, there], false, false), "Not connected since 12:00:01");
+  assert.equal(relayText([there, there], false, false), "Connected");
+  assert.equal(relayText([failed], true, false), "The network is off");
 });
