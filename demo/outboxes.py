@@ -33,4 +33,4 @@ class Outboxes(Answering):
         return {"relays": [status.to_dict() for status in statuses], "stopped": error and describe(error)}
 
 
-rpc = Outboxes()
+answering = Outboxes()
