@@ -19,15 +19,15 @@ export class Arrivals {
    * @returns {Arrived}
    */
   look(counts, isSeen, now) {
-    const look = isSeen ? JSON.stringify(counts) : "";
-    const isStable = isSeen && look === this.#before;
+    const look = JSON.stringify([isSeen, counts]);
+    const isStable = look === this.#before;
     if (!isStable) this.#since = now;
     this.#before = look;
 
     // what a hop in doubt has brought there is still waiting here as well
     const absent = sum(counts.map(({ sent, arrived }) => Math.max(0, sent - arrived)));
     const waiting = sum(counts.map((each) => each.waiting));
-    const isLate = isStable && now - this.#since >= PATIENCE;
+    const isLate = isSeen && isStable && now - this.#since >= PATIENCE;
     return {
       arrived: sum(counts.map(({ arrived }) => arrived)),
       twice: sum(counts.map(({ twice }) => twice)),

@@ -74,6 +74,7 @@ test("one peer's messages do not stand in for another's", () => {
 test("nothing is called missing while the server cannot be seen, or things change", () => {
   const late = counts({ arrived: 90 });
   assert.equal(said(late, [0, 30_000], false), "Checked by number: 90 arrived, none of them twice. 10 to come.");
+  assert.match(said(counts({}), [0, 250], false) ?? "", /none missing\.$/, "what is there stays there");
   const arrivals = new Arrivals();
   for (const [at, arrived] of [80, 81, 82].entries()) arrivals.look(counts({ arrived }), true, at * 20_000);
   assert.equal(arrivals.look(counts({ arrived: 82 }), true, 50_000).missing, 0);
