@@ -102,6 +102,7 @@ export function noServer({ name, message }) {
         "So there is nothing to connect to here. From a checkout, “make demo” serves the page with a server side. All " +
         "else on this page works without one.",
     };
+  if (name === "OtherAddressError") return { title: "This address has no server side", text: message };
   if (name === "TypeError") return { title: "The server does not answer", text: SERVER_GONE };
   const isMissing = message.startsWith("There is no ");
   return {

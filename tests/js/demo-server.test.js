@@ -92,6 +92,8 @@ test("a server that is not there is another matter than one that does not start,
   const message = "the NATS server server-1 has ended:\n[1] [INF] Starting\n[1] [FTL] no port left\n";
   const title = "The NATS server does not start";
   assert.deepEqual(noServer({ name: "Error", message }), { title, text: "[1] [FTL] no port left" });
+  const elsewhere = { title: "This address has no server side", text: "Open another." };
+  assert.deepEqual(noServer({ name: "OtherAddressError", message: "Open another." }), elsewhere);
   assert.equal(serverText({ ...SERVER, problem: message }), "[1] [FTL] no port left");
 });
 
