@@ -63,8 +63,6 @@ export class ActorWorker {
     view.pause.addEventListener("click", () => void this.#pause(!this.#paused));
     view.kill.addEventListener("click", () => void this.kill());
     view.mended.addEventListener("change", () => void this.mend(view.mended.checked));
-    // What is in hand goes back to the queue when the page is left; what that misses comes back as after a crash.
-    for (const event of ["pagehide", "freeze"]) addEventListener(event, () => this.#worker?.release(), true);
     this.#show();
   }
 

@@ -1,6 +1,7 @@
 /** How much has waited in the outboxes for the last minute, and when the network was off. */
 
 import { element } from "./page.js";
+import { numberText } from "./format.js";
 
 const SECONDS = 60;
 /** Of the drawing, as in index.html. */
@@ -43,6 +44,6 @@ export class BacklogChart {
         .map(({ from, to }) => (from.offline ? `M${from.x.toFixed(2)} 0V${HEIGHT}H${to.toFixed(2)}V0Z` : ""))
         .join(""),
     );
-    most.textContent = peak.toLocaleString("en");
+    most.textContent = numberText(peak);
   }
 }

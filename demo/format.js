@@ -2,7 +2,7 @@
 
 import { visible } from "../js/inspector/escape.js";
 
-/** @import { Audit, Balance, Failure, Flood, Loading, PeerAccount, RelayStatus, ServerSide } from "./types.js" */
+/** @import { Arrived, Audit, Balance, Failure, Flood, Loading, PeerAccount, RelayStatus, ServerSide } from "./types.js" */
 
 const LANGUAGE = "en";
 const SERVER_GONE = "Check your network, and whether the server still runs: from a checkout, “make demo” starts it.";
@@ -102,22 +102,33 @@ export function noServer({ name, message }) {
         "So there is nothing to connect to here. From a checkout, “make demo” serves the page with a server side. All " +
         "else on this page works without one.",
     };
+  if (name === "OtherAddressError") return { title: "This address has no server side", text: message };
   if (name === "TypeError") return { title: "The server does not answer", text: SERVER_GONE };
-  return { title: "There is no NATS server here", text: message };
+  const isMissing = message.startsWith("There is no ");
+  return {
+    title: isMissing ? "There is no NATS server here" : "The NATS server does not start",
+    text: lastLine(message),
+  };
 }
+
+/** Of a text that may end with a program's log. @param {string} text */
+const lastLine = (text) => text.trim().split("\n").at(-1) ?? "";
 
 /** @param {RelayStatus[]} relays @param {boolean} offline @param {boolean} stopped */
 export function relayText(relays, offline, stopped) {
   if (stopped) return "The relay has stopped";
   if (offline) return "The network is off";
-  const since = relays.flatMap(({ disconnected_since }) => disconnected_since ?? []).toSorted()[0];
-  if (since !== undefined) return `Not connected since ${clock(since)}`;
-  return relays.length === 0 ? "Looks for the server" : "Connected";
+  const cutOff = relays.filter(({ connected }) => !connected);
+  if (cutOff.length === 0) return "Connected";
+  // until the first attempt has come to something
+  if (cutOff.every(({ last_error }) => last_error === null)) return "Looking for the server";
+  const [since = ""] = cutOff.map(({ disconnected_since }) => disconnected_since ?? "").toSorted();
+  return `Not connected since ${clock(since)}`;
 }
 
-/** @param {RelayStatus[]} relays @param {string | null} now what is in the way now */
-export function lastErrorText(relays, now) {
-  if (now !== null) return now;
+/** @param {RelayStatus[]} relays @param {string | null} stopped why one of them has ended */
+export function lastErrorText(relays, stopped) {
+  if (stopped !== null) return stopped;
   const last = relays.toSorted((a, b) => ((a.last_error_at ?? "") < (b.last_error_at ?? "") ? 1 : -1))[0];
   if (!last?.last_error) return "";
   const over = last.connected ? ", over" : "";
@@ -129,18 +140,19 @@ const clock = (moment) => new Date(moment).toLocaleTimeString("en-GB");
 
 /** @param {ServerSide} side */
 export function serverText({ runs, problem }) {
-  if (problem !== null) return problem;
-  return runs ? "JetStream, and a Python actor" : "Killed: nobody takes what is sent";
+  if (problem !== null) return lastLine(problem);
+  return runs ? "JetStream, and a Python actor" : "Killed: what you send waits";
 }
 
-/** @param {{arrived: number, waiting: number, missing: number, twice: number}} counts */
-export function arrivedText({ arrived, waiting, missing, twice }) {
-  if (arrived === 0) return "";
+/** @param {Arrived} arrived */
+export function arrivedText({ arrived, twice, dead, toCome, missing, isComplete }) {
+  if (arrived + missing + dead === 0) return "";
   const parts = [twice === 0 ? "none of them twice" : `${wholeNumber.format(twice)} of them twice`];
   if (missing > 0) parts.push(`${wholeNumber.format(missing)} missing`);
-  else if (waiting === 0) parts.push("none missing");
-  const rest = waiting === 0 ? "" : ` ${wholeNumber.format(waiting)} to come.`;
-  return `Checked by number: ${wholeNumber.format(arrived)} arrived, ${parts.join(", ")}.${rest}`;
+  else if (isComplete && dead === 0) parts.push("none missing");
+  const rest = toCome === 0 ? "" : ` ${wholeNumber.format(toCome)} to come.`;
+  const given = dead === 0 ? "" : ` In the outbox: ${deadText(dead)}.`;
+  return `Checked by number: ${wholeNumber.format(arrived)} arrived, ${parts.join(", ")}.${rest}${given}`;
 }
 
 /** The beginning of a long text. @param {string} text @param {number} [length] */

@@ -8,7 +8,7 @@
 
 import { openMailbox } from "../js/index.js";
 import { packed } from "./frames.js";
-import { keyOf } from "./peer.js";
+import { connectedTo, newAtServer } from "./server-account.js";
 
 /** @import { Mailbox, Send } from "../js/index.js" */
 /** @import { Account, Frame, OtherPeer, PeerAccount, Peer } from "./types.js" */
@@ -22,7 +22,6 @@ const NEVER_MET = { sent: 0, answered: 0, last: null };
 
 /** The server's key, where those of peers are expected as well. */
 export const SERVER = "server";
-const SENDER_BYTES = 8;
 
 /** Dead letters that are settled in one commit. */
 const TOGETHER = 500;
@@ -127,12 +126,18 @@ export class Gateway {
     const outbox = await this.outbox(to);
     if (to === SERVER)
       return this.#book((account) => {
-        const { sender, sent } = account.server ?? newAtServer();
-        const changed = also({ ...account, server: { sender, sent: sent + payloads.length } });
+        const server = account.server ?? newAtServer();
+        const { sent } = server;
+        const changed = also({ ...account, server: { ...server, sent: sent + payloads.length } });
         /** @type {Send[]} */
         const sends = payloads.map((payload, index) => [
           outbox,
-          { sender: encoder.encode(sender), payload, priority, headers: { number: String(sent + index + 1) } },
+          {
+            sender: encoder.encode(server.sender),
+            payload,
+            priority,
+            headers: { number: String(sent + index + 1) },
+          },
         ]);
         return changed === null ? [account, []] : [changed, sends];
       });
@@ -141,6 +146,17 @@ export class Gateway {
     return this.#book((account) => {
       const changed = also(withPeer(account, to, (peer) => ({ ...peer, sent: peer.sent + payloads.length })));
       return changed === null ? [account, []] : [changed, sends];
+    });
+  }
+
+  /** Notes to which server the outbox drains from now on. @param {string} location of its mailbox */
+  connect(location) {
+    return this.#queue(async () => {
+      const outbox = await (await this.outbox(SERVER)).status();
+      await this.#bookNow((account) => [
+        { ...account, server: connectedTo(account.server ?? newAtServer(), location, outbox) },
+        [],
+      ]);
     });
   }
 
@@ -175,13 +191,18 @@ export class Gateway {
   startOver(peers) {
     return this.#queue(async () => {
       await this.#empty();
-      await this.#settleDead((id) => this.#inbox.discard(id));
+      await discardDead(this.#inbox);
       await this.#done.purge();
       const { server } = await this.account();
-      for (const key of server ? [...peers, SERVER] : peers) await (await this.outbox(key)).purge();
+      for (const key of server ? [...peers, SERVER] : peers) {
+        const outbox = await this.outbox(key);
+        await outbox.purge();
+        await discardDead(outbox);
+      }
       await this.#bookNow(({ peers }) => [
         {
           ...NOTHING_YET,
+          server: server && newAtServer(server.location),
           // so that what was received already is still known
           peers: Object.fromEntries(Object.entries(peers).map(([key, { last }]) => [key, { ...NEVER_MET, last }])),
         },
@@ -192,14 +213,7 @@ export class Gateway {
 
   /** Puts all dead letters back into the queue, in the order in which they died. */
   redrive() {
-    return this.#settleDead((id) => this.#inbox.redrive(id));
-  }
-
-  /** @param {(id: string) => Promise<unknown>} settle */
-  async #settleDead(settle) {
-    const letters = await this.#inbox.deadLetters({ limit: 1_000_000 });
-    const ids = letters.map(({ record }) => record.id).reverse();
-    while (ids.length > 0) await Promise.all(ids.splice(0, TOGETHER).map(settle));
+    return settleDead(this.#inbox, (id) => this.#inbox.redrive(id));
   }
 
   /** Deletes what waits, and what a worker held that was killed: it comes back once the browser has let go of it. */
@@ -260,8 +274,15 @@ export class Gateway {
   }
 }
 
-/** @returns {import("./types.js").ServerAccount} */
-const newAtServer = () => ({ sender: keyOf(crypto.getRandomValues(new Uint8Array(SENDER_BYTES))), sent: 0 });
+/** @param {Mailbox} mailbox */
+const discardDead = (mailbox) => settleDead(mailbox, (id) => mailbox.discard(id));
+
+/** @param {Mailbox} mailbox @param {(id: string) => Promise<unknown>} settle */
+async function settleDead(mailbox, settle) {
+  const letters = await mailbox.deadLetters({ limit: 1_000_000 });
+  const ids = letters.map(({ record }) => record.id).reverse();
+  while (ids.length > 0) await Promise.all(ids.splice(0, TOGETHER).map(settle));
+}
 
 /**
  * @param {Account} account @param {string} key @param {(peer: PeerAccount) => PeerAccount} change @returns {Account}

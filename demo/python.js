@@ -1,13 +1,14 @@
 /** What the page's workers share: Python with pymailbox in it, and the page's requests, which are passed on to it. */
 
 import { fileAt, startDownloads } from "./downloads.js";
+import { failureOf } from "./page.js";
 
 /** @import { PyodideInterface } from "pyodide" */
 /** @import { Failure, FromWorker, Loading, RequestName, Requests, ToWorker } from "./types.js" */
 
 /**
  * `Answering` in answering.py.
- * @typedef {{answer(request: string, ...parameters: unknown[]): Promise<string>}} Rpc
+ * @typedef {{answer(request: string, ...parameters: unknown[]): Promise<string>}} Answering
  */
 
 /** What a worker can be asked for. @typedef {Partial<{[Name in RequestName]: (...parameters: Parameters<Requests[Name]>) => Promise<unknown>}>} Answers */
@@ -25,8 +26,8 @@ class RpcError extends Error {
   }
 }
 
-/** @type {Rpc | undefined} */
-let rpc;
+/** @type {Answering | undefined} */
+let answering;
 
 /** Answers the page from now on. @param {Answers} answers */
 export function answer(answers) {
@@ -42,20 +43,19 @@ async function reply(answers, { id, request, arguments: parameters }) {
   try {
     post({ kind: "answer", id, value: await perform(...parameters) });
   } catch (error) {
-    const { name, message } = error instanceof Error ? error : { name: "Error", message: String(error) };
-    post({ kind: "failure", id, failure: { name, message } });
+    post({ kind: "failure", id, failure: failureOf(error) });
   }
 }
 
 /**
  * Loads Python, and tells the page how far it is.
  * @param {object} needs
- * @param {string} needs.rpc the Python file of the demo whose `rpc` answers
+ * @param {string} needs.main the Python file of the demo whose `answering` answers
  * @param {string[]} needs.modules those that it imports
  * @param {string[]} needs.wheels of pymailbox, by their names in wheel.json
  * @param {string[]} needs.packages of the Pyodide distribution
  */
-export async function loadPython({ rpc: main, modules, wheels, packages }) {
+export async function loadPython({ main, modules, wheels, packages }) {
   /** @type {Loading} */
   const loading = { step: "download", loaded: 0, total: 0 };
   /** @param {Partial<Loading>} news */
@@ -81,7 +81,7 @@ export async function loadPython({ rpc: main, modules, wheels, packages }) {
   await Promise.all(["answering.py", ...modules, main].map((name) => addModule(pyodide, name)));
 
   report({ step: "open" });
-  rpc = /** @type {Rpc} */ (pyodide.pyimport(main.replace(".py", "")).rpc);
+  answering = /** @type {Answering} */ (pyodide.pyimport(main.replace(".py", "")).answering);
 }
 
 /** @param {string} url @returns {Promise<any>} */
@@ -104,8 +104,8 @@ async function addModule(pyodide, name) {
  * @param {...unknown} parameters
  */
 export async function ask(request, ...parameters) {
-  if (!rpc) throw new Error("Python is not there yet");
-  const { value, failure } = JSON.parse(await rpc.answer(request, ...parameters));
+  if (!answering) throw new Error("Python is not there yet");
+  const { value, failure } = JSON.parse(await answering.answer(request, ...parameters));
   if (failure) throw new RpcError(failure);
   return value;
 }

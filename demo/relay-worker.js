@@ -5,7 +5,7 @@ import { answer, ask, loadPython } from "./python.js";
 
 answer({
   relay: async (outboxes, location) => {
-    await loadPython({ rpc: "outboxes.py", modules: [], wheels: ["page", "nats"], packages: ["nats-py"] });
+    await loadPython({ main: "outboxes.py", modules: [], wheels: ["page", "nats"], packages: ["nats-py"] });
     await ask("open", outboxes, location);
   },
   relayState: () => ask("state"),

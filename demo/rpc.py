@@ -108,4 +108,4 @@ def _excerpt(payload: bytes) -> str:
     return text if len(payload) <= EXCERPT_LENGTH else text[: EXCERPT_LENGTH - 1] + "…"
 
 
-rpc = Rpc()
+answering = Rpc()

@@ -1,10 +1,12 @@
 /** The part of the page that is about a server: it begins the relay to it, and shows how far that is. */
 
+import { Arrivals, sum } from "./arrivals.js";
 import { BacklogChart } from "./backlog-chart.js";
 import { SERVER } from "./gateway.js";
 import { addToLog } from "./log.js";
 import { askServer, lookAtServer } from "./server-side.js";
 import { element, failureOf } from "./page.js";
+import { sentThere, waitingIn } from "./server-account.js";
 import { connectedServer, rememberServer } from "./web-storage.js";
 import { WorkerClient } from "./worker-client.js";
 import {
@@ -21,7 +23,7 @@ import {
 
 /** @import { LocalPeer } from "./local-peer.js" */
 /** @import { Network } from "./network.js" */
-/** @import { Failure, RelayState, ServerSide, Tally } from "./types.js" */
+/** @import { Failure, RelayState, ServerSide } from "./types.js" */
 
 /** Milliseconds between two looks. */
 const LOOK = 250;
@@ -29,6 +31,7 @@ const WHILE_HIDDEN = 2000;
 
 const page = {
   connect: element("server-connect", HTMLButtonElement),
+  connectOff: element("server-connect-off", HTMLElement),
   problem: element("server-problem", HTMLElement),
   problemTitle: element("server-problem-title", HTMLElement),
   problemText: element("server-problem-text", HTMLElement),
@@ -53,31 +56,51 @@ export class ServerPanel {
   #chart = new BacklogChart();
   /** To the mailbox there; another object each time. @type {{location: string} | null} */
   #connection = null;
+  #isConnecting = false;
   /** @type {WorkerClient | undefined} */
   #worker;
-  /** Whether Python is there. */
+  /** Whether its Python is there. */
   #isLoaded = false;
-  /** Messages that relays before this one have sent. */
-  #sentBefore = 0;
-  #sentNow = 0;
+  #hasFailedToLoad = false;
   /** As it was when it was last seen. @type {ServerSide | undefined} */
   #side;
+  /** Whether that was in this look. */
+  #isSeen = false;
+  /** What is being done with it. @type {"kill" | "start" | null} */
+  #changing = null;
+  /** Why the last of that came to nothing. */
+  #failure = "";
+  #arrivals = new Arrivals();
   /** The last arrival that is in the log. */
   #place = 0;
-  #lookBefore = "";
 
   /** @param {LocalPeer[]} peers of the page @param {Network} network */
   constructor(peers, network) {
     this.#peers = peers;
     this.#network = network;
-    // one that is killed has no network either
-    network.listen((offline) => void this.#worker?.ask("setOffline", offline).catch(() => {}));
+    network.listen((offline) => this.#takeNetwork(offline));
     page.connect.addEventListener("click", () => (this.#connection ? this.#leave() : void this.#connect()));
     page.killRelay.addEventListener("click", () => this.#killRelay());
     page.kill.addEventListener("click", () => void this.#killOrStart());
-    // as the actors do it
-    for (const event of ["pagehide", "freeze"]) addEventListener(event, () => this.#worker?.release(), true);
-    page.connect.disabled = false;
+    this.#showConnect();
+  }
+
+  /** @param {boolean} offline */
+  #takeNetwork(offline) {
+    this.#showConnect();
+    if (!offline && this.#hasFailedToLoad) this.#killRelay();
+    // one that is killed has no network either
+    else void this.#worker?.ask("setOffline", offline).catch(() => {});
+  }
+
+  #showConnect() {
+    const isConnected = this.#connection !== null;
+    const isCutOff = this.#network.offline && !isConnected;
+    page.connect.textContent = this.#isConnecting ? "Connecting…" : isConnected ? "Disconnect" : "Connect";
+    page.connect.classList.toggle("quiet", isConnected);
+    page.connect.disabled = this.#isConnecting || isCutOff;
+    page.connectOff.hidden = !isCutOff;
+    page.way.hidden = !isConnected;
   }
 
   /** Goes on where a page before this one was connected. @param {Promise<void>} loaded when the actors are there */
@@ -87,8 +110,8 @@ export class ServerPanel {
   }
 
   async #connect() {
-    page.connect.disabled = true;
-    page.connect.textContent = "Connecting…";
+    this.#isConnecting = true;
+    this.#showConnect();
     page.problem.hidden = true;
     try {
       const { location, problem } = await askServer("open");
@@ -102,33 +125,35 @@ export class ServerPanel {
       page.problemTitle.textContent = title;
       page.problemText.textContent = text;
       page.problem.hidden = false;
-      page.connect.textContent = "Connect";
     }
-    page.connect.disabled = false;
+    this.#isConnecting = false;
+    this.#showConnect();
   }
 
   /** @param {string} location of the mailbox at the server @param {Promise<void>} [loaded] */
   #begin(location, loaded = Promise.resolve()) {
     const connection = (this.#connection = { location });
-    page.relayState.textContent = "Waits until the actors are there";
+    page.relayState.textContent = "Waiting for the actors";
     rememberServer(location);
-    page.connect.textContent = "Disconnect";
-    page.connect.classList.add("quiet");
-    page.way.hidden = false;
+    this.#showConnect();
     for (const { view } of this.#peers) view.to.append(new Option("the server", SERVER));
-    void loaded.then(() => {
+    const booked = this.#book(location);
+    void Promise.all([loaded, booked]).then(() => {
       if (this.#connection === connection) void this.#startRelay(connection.location);
     });
-    void this.#watch(connection);
+    void booked.then(() => this.#watch(connection));
+  }
+
+  /** Has the accounts tell what goes to this server from what went to another one. @param {string} location */
+  async #book(location) {
+    await Promise.all(this.#peers.map(({ gateway }) => gateway.connect(location))).catch(showError);
   }
 
   #leave() {
     this.#connection = null;
     rememberServer(null);
     this.#endRelay();
-    page.connect.textContent = "Connect";
-    page.connect.classList.remove("quiet");
-    page.way.hidden = true;
+    this.#showConnect();
     for (const { view } of this.#peers) {
       view.to.querySelector(`[value="${SERVER}"]`)?.remove();
       view.to.dispatchEvent(new Event("change"));
@@ -160,6 +185,7 @@ export class ServerPanel {
     if (this.#worker !== worker) return;
     page.loading.hidden = true;
     this.#isLoaded = failure === undefined;
+    this.#hasFailedToLoad = !this.#isLoaded;
     if (failure === undefined) return;
     page.relayState.textContent = loadingFailure(failure).title;
     page.relayError.textContent = failure.message;
@@ -168,8 +194,7 @@ export class ServerPanel {
   #endRelay() {
     this.#worker?.kill();
     this.#worker = undefined;
-    this.#sentBefore += this.#sentNow;
-    this.#sentNow = 0;
+    this.#hasFailedToLoad = false;
   }
 
   /** Ends its worker in the middle of whatever it does, and starts another one. */
@@ -180,38 +205,45 @@ export class ServerPanel {
   }
 
   async #killOrStart() {
-    page.kill.disabled = true;
-    await askServer(this.#side?.runs ? "kill" : "start").then(
-      (side) => this.#showServer(side),
-      // which the next look meets as well
-      () => {},
-    );
-    page.kill.disabled = false;
+    if (this.#changing !== null) return;
+    const change = (this.#changing = this.#side?.runs ? "kill" : "start");
+    this.#failure = "";
+    this.#showKill();
+    try {
+      this.#showServer(await askServer(change));
+    } catch (error) {
+      this.#failure = `${change === "start" ? "Not started" : "Not killed"}: ${failureOf(error).message}`;
+    }
+    this.#changing = null;
+    this.#showKill();
+  }
+
+  #showKill() {
+    const runs = this.#side?.runs ?? true;
+    page.kill.disabled = this.#changing !== null || !this.#isSeen;
+    page.kill.textContent = this.#changing === "start" ? "Starting…" : runs ? "Kill" : "Start";
+    page.kill.classList.toggle("danger", runs && this.#changing !== "start");
   }
 
   /** Looks again and again until the visitor disconnects. @param {{location: string}} connection */
   async #watch(connection) {
     while (this.#connection === connection) {
-      await this.#look().catch((error) => {
-        page.relayError.textContent = failureOf(error).message;
-      });
+      await this.#look().catch(showError);
       await new Promise((resolve) => setTimeout(resolve, document.hidden ? WHILE_HIDDEN : LOOK));
     }
   }
 
   async #look() {
-    const state = await this.#relayState();
-    const statuses = state?.relays ?? [];
-    // nobody else counts what waits until the relays do
-    const known = statuses.length > 0 && statuses.every(({ waiting }) => waiting !== null);
-    const waiting = known ? sum(statuses.map((status) => status.waiting ?? 0)) : await this.#waiting();
-    this.#sentNow = sum(statuses.map(({ sent }) => sent));
+    const peers = await Promise.all(this.#peers.map(lookAtOutbox));
+    const waiting = sum(peers.map((peer) => peer.waiting));
+    this.#senders = new Map(peers.map(({ sender, name }) => [sender, name]));
     page.waiting.textContent = numberText(waiting);
-    page.sent.textContent = numberText(this.#sentBefore + this.#sentNow);
+    page.sent.textContent = numberText(sum(peers.map(({ sent }) => sent)));
     this.#chart.add(waiting, this.#network.offline);
+    const state = await this.#relayState();
     if (state) this.#showRelay(state);
     await this.#lookAtServer();
-    await this.#showTallies(waiting);
+    this.#showArrivals(peers);
   }
 
   /** Nothing while Python is loading. @returns {Promise<RelayState | undefined>} */
@@ -225,50 +257,52 @@ export class ServerPanel {
     });
   }
 
-  /** What waits in the outboxes, without Python. */
-  async #waiting() {
-    const outboxes = await Promise.all(this.#peers.map(({ gateway }) => gateway.outbox(SERVER)));
-    const statuses = await Promise.all(outboxes.map((outbox) => outbox.status()));
-    return sum(statuses.map(({ queuedMessages, inflightMessages }) => queuedMessages + inflightMessages));
-  }
-
   /** @param {RelayState} state */
-  #showRelay({ relays, obstacle, stopped }) {
+  #showRelay({ relays, stopped }) {
     page.relayState.textContent = relayText(relays, this.#network.offline, stopped !== null);
-    page.relayError.textContent = lastErrorText(relays, stopped?.message ?? obstacle);
+    page.relayError.textContent = lastErrorText(relays, stopped?.message ?? null);
   }
 
   async #lookAtServer() {
-    if (this.#network.offline) {
-      page.state.textContent = "Out of sight: the network is off";
-      page.kill.disabled = true;
-      return;
-    }
-    page.kill.disabled = false;
-    try {
-      const side = await lookAtServer();
-      if (side.location === this.#connection?.location) this.#showServer(side);
-      else await this.#followServer();
-    } catch {
-      page.state.textContent = "It does not answer";
-    }
+    let isSeen = false;
+    if (this.#network.offline) page.state.textContent = "Unknown: the network is off";
+    else
+      try {
+        const side = await lookAtServer();
+        if (side.location === this.#connection?.location) {
+          this.#showServer(side);
+          isSeen = true;
+        } else await this.#followServer();
+      } catch {
+        page.state.textContent = "No answer";
+      }
+    this.#isSeen = isSeen;
+    this.#showKill();
   }
 
   /** The demo was started anew, and so its server is another one. */
   async #followServer() {
-    const { location } = await askServer("open");
-    if (location === null || this.#connection === null) return;
-    this.#connection.location = location;
+    const connection = this.#connection;
+    if (connection === null) return;
+    const side = await askServer("open");
+    if (this.#connection !== connection) return;
+    this.#showServer(side);
+    const { location } = side;
+    if (location === null) return;
+    const runs = this.#worker !== undefined;
+    this.#endRelay();
+    connection.location = location;
     rememberServer(location);
-    if (this.#worker) this.#killRelay();
+    await this.#book(location);
+    if (runs && this.#connection === connection) void this.#startRelay(location);
   }
 
   /** @param {ServerSide} side */
   #showServer(side) {
+    if (side.runs !== this.#side?.runs) this.#failure = "";
     this.#side = side;
-    page.state.textContent = serverText(side);
-    page.kill.textContent = side.runs ? "Kill" : "Start";
-    page.kill.classList.toggle("danger", side.runs);
+    page.state.textContent = this.#failure || serverText(side);
+    this.#showKill();
     // after a start of the demo it counts from 1 again
     if ((side.last.at(-1)?.place ?? 0) < this.#place) this.#place = 0;
     const entries = side.last
@@ -288,29 +322,34 @@ export class ServerPanel {
   /** The names of this page's peers, by what the server knows them by. @type {Map<string, string>} */
   #senders = new Map();
 
-  /** @param {number} waiting */
-  async #showTallies(waiting) {
-    const accounts = await Promise.all(this.#peers.map(({ gateway }) => gateway.account()));
-    this.#senders = new Map(
-      accounts.flatMap(({ server }, index) =>
-        server ? [[server.sender, `peer ${this.#peers[index].me.number}`]] : [],
-      ),
-    );
-    const tallies = [...this.#senders.keys()].flatMap((sender) => this.#side?.tallies[sender] ?? []);
-    const arrived = sum(tallies.map((tally) => tally.arrived));
-    const look = JSON.stringify([tallies, waiting]);
-    // numbers may overtake each other
-    const missing = waiting === 0 && look === this.#lookBefore ? sum(tallies.map(gaps)) : 0;
-    this.#lookBefore = look;
-    const twice = sum(tallies.map((tally) => tally.twice));
-    page.arrived.textContent = this.#side ? numberText(arrived) : "";
-    page.audit.textContent = arrivedText({ arrived, waiting, missing, twice });
-    page.audit.classList.toggle("bad", missing + twice > 0);
+  /** @param {Awaited<ReturnType<typeof lookAtOutbox>>[]} peers */
+  #showArrivals(peers) {
+    const { tallies = {}, runs = false } = this.#side ?? {};
+    const counts = peers.map(({ sender, sent, waiting, dead }) => {
+      const { arrived, twice } = tallies[sender] ?? { arrived: 0, twice: 0 };
+      return { sender, sent, waiting, dead, arrived, twice };
+    });
+    const arrived = this.#arrivals.look(counts, this.#isSeen && runs, performance.now());
+    page.arrived.textContent = this.#side ? numberText(arrived.arrived) : "";
+    page.audit.textContent = arrivedText(arrived);
+    page.audit.classList.toggle("bad", arrived.missing + arrived.twice + arrived.dead > 0);
   }
 }
 
-/** How many numbers are missing. @param {Tally} tally */
-const gaps = ({ arrived, lowest, highest }) => highest - lowest + 1 - arrived;
+/** @param {unknown} error */
+function showError(error) {
+  page.relayError.textContent = failureOf(error).message;
+}
 
-/** @param {number[]} numbers */
-const sum = (numbers) => numbers.reduce((before, number) => before + number, 0);
+/** @param {LocalPeer} peer */
+async function lookAtOutbox({ gateway, me }) {
+  const { server } = await gateway.account();
+  const outbox = await (await gateway.outbox(SERVER)).status();
+  return {
+    name: `peer ${me.number}`,
+    sender: server?.sender ?? "",
+    sent: server ? sentThere(server, outbox) : 0,
+    waiting: waitingIn(outbox),
+    dead: outbox.deadLetters,
+  };
+}

@@ -69,9 +69,6 @@ export interface Requests {
 
 /** What `RelayStatus` of Python says, as far as it is shown. */
 export interface RelayStatus {
-  /** In the outbox; null if that gave no answer. */
-  waiting: number | null;
-  sent: number;
   connected: boolean;
   /** In ISO format. */
   disconnected_since: string | null;
@@ -80,11 +77,8 @@ export interface RelayStatus {
 }
 
 export interface RelayState {
-  /** None while the server's mailbox has not been opened. */
   relays: RelayStatus[];
-  /** Why it could not be opened the last time. */
-  obstacle: string | null;
-  /** Why there is no relay any more. */
+  /** Why one of them has stopped. */
   stopped: Failure | null;
 }
 
@@ -153,6 +147,10 @@ export interface ServerAccount {
   sender: string;
   /** Messages put into the outbox to it; they are numbered. */
   sent: number;
+  /** Of the server's mailbox; null if it was never known, and not in accounts from before it was noted. */
+  location?: string | null;
+  /** How many of them went to servers before that one. */
+  before?: number;
 }
 
 /** Messages that are still to be stored. */
@@ -193,6 +191,30 @@ export interface Audit {
   doubled: number;
   /** How often messages were handed out beyond the first time. */
   again: number;
+}
+
+/** What the server has to do with a peer. */
+export interface SentAndArrived {
+  sender: string;
+  /** What has left the outbox for the server. */
+  sent: number;
+  /** In the outbox. */
+  waiting: number;
+  /** Dead letters there: refused, or in the hands of too many relays that were killed. */
+  dead: number;
+  arrived: number;
+  twice: number;
+}
+
+/** What of all that has arrived. */
+export interface Arrived {
+  arrived: number;
+  twice: number;
+  dead: number;
+  toCome: number;
+  missing: number;
+  /** Whether all is there, and nothing has changed since the look before. */
+  isComplete: boolean;
 }
 
 // -- the server, as tools/server_side.py tells of it ------------------------------------------------------------------

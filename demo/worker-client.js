@@ -13,6 +13,7 @@ class RequestError extends Error {
 
 export class WorkerClient {
   #worker;
+  #killed = new AbortController();
   #nextId = 0;
   /** @type {Map<number, {resolve: (value: any) => void, reject: (error: Error) => void}>} */
   #pending = new Map();
@@ -29,6 +30,10 @@ export class WorkerClient {
       event.preventDefault();
       this.#failAll({ name: "WorkerError", message: event.message || "The page's worker could not be loaded." });
     });
+    // What is in hand goes back to the queue when the page is left; what that misses comes back as after a crash.
+    const { signal } = this.#killed;
+    for (const event of ["pagehide", "freeze"])
+      addEventListener(event, () => this.#release(), { capture: true, signal });
   }
 
   /**
@@ -47,13 +52,14 @@ export class WorkerClient {
   }
 
   /** Has the mailboxes give back what is in hand, at once: they hear this message themselves. */
-  release() {
+  #release() {
     this.#worker.postMessage({ pymailbox: "release" });
   }
 
   /** Ends the worker wherever it is; what was asked of it fails as a `WorkerKilled`. */
   kill() {
     this.#worker.terminate();
+    this.#killed.abort();
     this.#failAll({ name: "WorkerKilled", message: "The worker was killed." });
   }
 

@@ -4,7 +4,7 @@ import { answer, ask, loadPython, post } from "./python.js";
 
 answer({
   load: async (mailbox) => {
-    await loadPython({ rpc: "rpc.py", modules: ["actor.py", "handler.py"], wheels: ["page"], packages: [] });
+    await loadPython({ main: "rpc.py", modules: ["actor.py", "handler.py"], wheels: ["page"], packages: [] });
     await ask("open", mailbox, (/** @type {string} */ news) => post({ kind: "news", news: JSON.parse(news) }));
   },
   setWorking: (working) => ask("set_working", working),
