@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from typing import Any
 
-from nats.aio.client import Client
+from nats.aio.client import DEFAULT_BUFFER_SIZE, Client
 from nats.aio.transport import TcpTransport
 from nats.errors import MaxPayloadError
 from nats.protocol.command import pub_cmd
 
 from .wire import OnMessage, QuickParser, log_failure
+
+
+class _Connection(TcpTransport):
+    """One socket; another one is made for the next attempt."""
+
+    def writelines(self, payload: Iterable[bytes]) -> None:
+        # an event loop's own, from Python 3.12 on, leaves a socket that was just lost in its selector: the next one
+        # with the same number would be deaf
+        self.write(b"".join(payload))  # type: ignore[no-untyped-call]
 
 
 class LinkClient(Client):
@@ -113,9 +123,12 @@ class LinkClient(Client):
 
     def _write(self, commands: Sequence[bytes]) -> bool:
         """Sends commands within the call; whether this connection can."""
-        if not isinstance(self._transport, TcpTransport):
+        if not isinstance(self._transport, _Connection):
             return False
-        self._transport.writelines(list(commands))  # type: ignore[no-untyped-call]
+        try:
+            self._transport.writelines(commands)
+        except (RuntimeError, AttributeError, TypeError) as error:  # the event loop's, of a socket that is no more
+            raise ConnectionError(f"the connection is lost ({error!r})") from error
         return True
 
     async def _attempt_reconnect(self) -> None:
@@ -125,12 +138,18 @@ class LinkClient(Client):
         await super()._attempt_reconnect()
 
     async def _connect_to_server(self, s: Any) -> None:
-        if isinstance(self._transport, TcpTransport):
+        if self._transport is not None:
             # of an attempt that came no further, which would stay open until it is collected
             self._transport.close()  # type: ignore[no-untyped-call]
-        # its WebSocket takes connect_timeout for something else
-        async with asyncio.timeout(self.options["connect_timeout"] if s.uri.scheme in ("ws", "wss") else None):
-            await super()._connect_to_server(s)
+        seconds = self.options["connect_timeout"]
+        if s.uri.scheme in ("ws", "wss"):
+            # its WebSocket takes connect_timeout for something else
+            async with asyncio.timeout(seconds):
+                await super()._connect_to_server(s)
+            return
+        s.last_attempt = time.monotonic()
+        self._transport = _Connection()
+        await self._transport.connect(s.uri, DEFAULT_BUFFER_SIZE, seconds)
 
     async def _process_info(self, info: dict[str, Any], initial_connection: bool = False) -> None:
         await super()._process_info(info, initial_connection)

@@ -1,0 +1,110 @@
+"""nats-py's client as a mailbox uses it, with a server that misbehaves as it is told."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from typing import Any, NoReturn
+
+import pytest
+
+pytest.importorskip("nats")
+
+from pymailbox.backends.jetstream.client import LinkClient
+
+INFO = b'INFO {"server_id":"x","version":"2.12.0","max_payload":1048576,"headers":true}\r\n'
+SECONDS = 5.0
+
+Answer = Callable[[int, int, bytes], bytes]
+"""What is said to the how-manieth line of the how-manieth connection, both from 1 on."""
+
+
+def usual(_: int, __: int, line: bytes) -> bytes:
+    return b"PONG\r\n" if line.startswith(b"PING") else b""
+
+
+class Server:
+    """Says INFO, and then what it is told to."""
+
+    def __init__(self, answer: Answer) -> None:
+        self.writers: list[asyncio.StreamWriter] = []
+        self._answer = answer
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.writers.append(writer)
+        connection, number = len(self.writers), 0
+        writer.write(INFO)
+        with suppress(OSError):
+            while line := await reader.readline():
+                number += 1
+                writer.write(self._answer(connection, number, line))
+
+    def cut(self) -> None:
+        self.writers[-1].transport.abort()
+
+
+@asynccontextmanager
+async def connected(answer: Answer = usual, **options: Any) -> AsyncIterator[tuple[LinkClient, Server]]:
+    server = Server(answer)
+    async with asyncio.timeout(SECONDS), await asyncio.start_server(server.serve, "127.0.0.1", 0) as listening:
+        client = LinkClient()
+        await client.connect(
+            f"nats://127.0.0.1:{listening.sockets[0].getsockname()[1]}",
+            **{"max_reconnect_attempts": -1, "reconnect_time_wait": 0.01, "error_cb": ignored, **options},
+        )
+        try:
+            yield client, server
+        finally:
+            await client.close()
+            for writer in server.writers:
+                writer.transport.abort()
+
+
+async def ignored(_: Exception) -> None:
+    """Errors that are expected."""
+
+
+async def until(condition: Callable[[], object]) -> None:
+    while not condition():  # noqa: ASYNC110  in a test, with a limit of time
+        await asyncio.sleep(0.005)
+
+
+# -- sending -----------------------------------------------------------------------------------------------------------
+
+
+async def test_what_is_sent_goes_in_one_piece() -> None:
+    """From Python 3.12 on an event loop's `writelines` leaves the number of a socket that was just lost in its selector,
+    and the next socket with this number is deaf.
+    """
+    heard = []
+
+    def answer(connection: int, number: int, line: bytes) -> bytes:
+        heard.append(line)
+        return usual(connection, number, line)
+
+    async with connected(answer) as (client, _):
+        writer: Any = client._transport._io_writer  # type: ignore[union-attr]
+        writer.writelines = refuse(AssertionError("writelines"))
+        for data in (b"1", b"2", b"3"):
+            client.send("a", data)
+        await client.publish("a", b"4")
+        await client.flush()
+        assert [line[:1] for line in heard if line[0] in b"1234"] == [b"1", b"2", b"3", b"4"]
+
+
+@pytest.mark.parametrize("error", [RuntimeError, AttributeError, TypeError])
+async def test_a_socket_that_is_no_more_is_a_lost_connection(error: type[Exception]) -> None:
+    async with connected() as (client, _):
+        writer: Any = client._transport._io_writer  # type: ignore[union-attr]
+        writer.write = writer.writelines = refuse(error("there is no socket"))
+        with pytest.raises(ConnectionError):
+            client.send("a", b"")
+        del writer.write, writer.writelines
+
+
+def refuse(error: Exception) -> Callable[..., NoReturn]:
+    def raising(*_: object) -> NoReturn:
+        raise error
+
+    return raising
