@@ -74,8 +74,8 @@ async def until(condition: Callable[[], object]) -> None:
 
 
 async def test_what_is_sent_goes_in_one_piece() -> None:
-    """From Python 3.12 on an event loop's `writelines` leaves the number of a socket that was just lost in its selector,
-    and the next socket with this number is deaf.
+    """From Python 3.12 on an event loop's `writelines` leaves a socket that was just lost in its selector, by number:
+    the next one with the same is deaf.
     """
     heard = []
 
@@ -108,3 +108,52 @@ def refuse(error: Exception) -> Callable[..., NoReturn]:
         raise error
 
     return raising
+
+
+# -- reconnecting ------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A connection whose server does not answer the last ping of an attempt counts as lost soon."""
+    flush = LinkClient.flush
+    monkeypatch.setattr(LinkClient, "flush", lambda self, timeout=0.1: flush(self, min(timeout, 0.1)))
+
+
+def reconnecting(second: Answer) -> Answer:
+    """Says something else on the second connection; what comes from the third on is heard."""
+
+    def answer(connection: int, number: int, line: bytes) -> bytes:
+        if connection == 2:
+            return second(connection, number, line)
+        if line.startswith(b"SUB") and connection > 2:
+            return b"MSG a 1 5\r\nhello\r\n"
+        return usual(connection, number, line)
+
+    return answer
+
+
+@pytest.mark.usefixtures("hasty")
+async def test_half_a_message_of_an_attempt_that_failed_is_forgotten() -> None:
+    def half(connection: int, number: int, line: bytes) -> bytes:
+        return b"MSG a 1 500000\r\nhalf" if line.startswith(b"PING") and number > 2 else usual(connection, number, line)
+
+    heard = []
+    async with connected(reconnecting(half)) as (client, server):
+        await client.listen("a", lambda *message: heard.append(message))
+        server.cut()
+        await until(lambda: heard)
+        assert heard == [(b"a", b"", b"hello", b"")]
+        assert len(server.writers) == 3
+
+
+async def test_what_still_comes_on_a_connection_before_is_not_heard() -> None:
+    heard = []
+    async with connected() as (client, server):
+        await client.listen("a", lambda *message: heard.append(message))
+        before: Any = client._transport
+        server.cut()
+        await until(lambda: len(server.writers) == 2 and client.is_connected)
+        before._io_reader._eof = False  # as if more had come before it ended
+        before._io_reader.feed_data(b"MSG a 1 5\r\nhello\r\n")
+        assert heard == []

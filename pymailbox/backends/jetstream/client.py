@@ -69,6 +69,7 @@ class LinkClient(Client):
                 log_failure(subject, error)
 
     async def _process_connect_init(self) -> None:
+        self._parser.reset()  # of an attempt that came no further
         await super()._process_connect_init()
         connection, reader = self._transport, getattr(self._transport, "_io_reader", None)
         if reader is None:
