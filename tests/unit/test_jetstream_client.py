@@ -147,6 +147,46 @@ async def test_half_a_message_of_an_attempt_that_failed_is_forgotten() -> None:
         assert len(server.writers) == 3
 
 
+@pytest.mark.usefixtures("hasty")
+async def test_tasks_of_an_attempt_that_failed_are_ended() -> None:
+    def silent(connection: int, number: int, line: bytes) -> bytes:
+        return b"" if number > 2 else usual(connection, number, line)
+
+    heard = []
+    async with connected(reconnecting(silent)) as (client, server):
+        await client.listen("a", lambda *message: heard.append(message))
+        tasks = set()
+
+        def note() -> bool:
+            if len(server.writers) == 2:
+                tasks.update({client._reading_task, client._flusher_task, client._ping_interval_task})
+            return bool(heard)
+
+        server.cut()
+        await until(note)
+        now = {client._reading_task, client._flusher_task, client._ping_interval_task}
+        assert len(tasks - now) >= 3
+        assert all(task is None or task.done() for task in tasks - now)
+        assert not any(task is None or task.done() for task in now)
+
+
+async def test_an_attempt_that_fails_as_nobody_expects_is_made_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    heard = []
+    async with connected(reconnecting(usual)) as (client, server):
+        init, failures = client._process_connect_init, [ValueError("a line too long"), RuntimeError("what else")]
+
+        async def fail() -> None:
+            if failures:
+                raise failures.pop()
+            await init()
+
+        monkeypatch.setattr(client, "_process_connect_init", fail)
+        await client.listen("a", lambda *message: heard.append(message))
+        server.cut()
+        await until(lambda: heard)
+        assert client.is_connected
+
+
 async def test_what_still_comes_on_a_connection_before_is_not_heard() -> None:
     heard = []
     async with connected() as (client, server):

@@ -136,12 +136,20 @@ class LinkClient(Client):
         # who asked for it gave up long before, or has sent it again
         self._pending.clear()
         self._pending_data_size = 0
-        await super()._attempt_reconnect()
+        while True:
+            try:
+                await super()._attempt_reconnect()
+                return
+            except Exception as error:  # which nats-py does not expect: it would never try again
+                if self.is_closed or self._reconnection_task is not asyncio.current_task():
+                    raise
+                self._err = error
+                await self._error_cb(error)
+                self._status = self.RECONNECTING
+                await asyncio.sleep(self.options["reconnect_time_wait"])
 
     async def _connect_to_server(self, s: Any) -> None:
-        if self._transport is not None:
-            # of an attempt that came no further, which would stay open until it is collected
-            self._transport.close()  # type: ignore[no-untyped-call]
+        self._end_attempt()
         seconds = self.options["connect_timeout"]
         if s.uri.scheme in ("ws", "wss"):
             # its WebSocket takes connect_timeout for something else
@@ -151,6 +159,14 @@ class LinkClient(Client):
         s.last_attempt = time.monotonic()
         self._transport = _Connection()
         await self._transport.connect(s.uri, DEFAULT_BUFFER_SIZE, seconds)
+
+    def _end_attempt(self) -> None:
+        """Ends what is left of an attempt that came no further: it would stay open, and read what the next one gets."""
+        for task in (self._reading_task, self._flusher_task, self._ping_interval_task):
+            if task is not None:
+                task.cancel()
+        if self._transport is not None:
+            self._transport.close()  # type: ignore[no-untyped-call]
 
     async def _process_info(self, info: dict[str, Any], initial_connection: bool = False) -> None:
         await super()._process_info(info, initial_connection)
