@@ -197,3 +197,20 @@ async def test_what_still_comes_on_a_connection_before_is_not_heard() -> None:
         before._io_reader._eof = False  # as if more had come before it ended
         before._io_reader.feed_data(b"MSG a 1 5\r\nhello\r\n")
         assert heard == []
+
+
+# -- ending ------------------------------------------------------------------------------------------------------------
+
+
+async def test_a_client_that_ends_says_so_though_something_was_still_to_be_sent() -> None:
+    ended = []
+    async with connected() as (client, _):
+        client.on_closed = lambda: ended.append(client.is_closed)
+        transport: Any = client._transport
+        transport.writelines = refuse(ConnectionResetError())
+        client._pending.append(b"PUB a  0\r\n\r\n")
+        client._pending_data_size += 12
+        with suppress(ConnectionResetError):
+            await client.close()
+        assert ended == [True]
+        assert transport._io_writer.is_closing()

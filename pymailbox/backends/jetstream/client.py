@@ -39,9 +39,14 @@ class LinkClient(Client):
 
     async def _close(self, status: int, do_cbs: bool = True) -> None:
         was_closed = self.is_closed
-        await super()._close(status, do_cbs)
-        if self.is_closed and not was_closed and self.on_closed is not None:
-            self.on_closed()
+        try:
+            await super()._close(status, do_cbs)
+        except OSError as error:  # of what was still to be sent
+            self._end_attempt()
+            await self._error_cb(error)
+        finally:
+            if self.is_closed and not was_closed and self.on_closed is not None:
+                self.on_closed()
 
     async def listen(self, subject: str, on_message: OnMessage) -> int:
         """Calls ``on_message`` with whatever comes on a subject, until ``ignore``; the subscription's number."""
@@ -157,7 +162,7 @@ class LinkClient(Client):
                 await super()._connect_to_server(s)
             return
         s.last_attempt = time.monotonic()
-        self._transport = _Connection()
+        self._transport = _Connection()  # type: ignore[no-untyped-call]
         await self._transport.connect(s.uri, DEFAULT_BUFFER_SIZE, seconds)
 
     def _end_attempt(self) -> None:
