@@ -42,7 +42,8 @@ class LinkClient(Client):
         try:
             await super()._close(status, do_cbs)
         except OSError as error:  # of what was still to be sent
-            self._end_attempt()
+            if self._transport is not None:
+                self._transport.close()  # type: ignore[no-untyped-call]
             await self._error_cb(error)
         finally:
             if self.is_closed and not was_closed and self.on_closed is not None:
