@@ -1,0 +1,108 @@
+"""What follows a mailbox in the log, with a link that answers as it is told."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any, cast
+
+import pytest
+
+pytest.importorskip("nats")
+
+from pymailbox import StorageUnavailableError
+from pymailbox.backends.jetstream.errors import TimedOutError
+from pymailbox.backends.jetstream.follower import Entry, Follower
+from pymailbox.backends.jetstream.link import Link
+from pymailbox.contract.errors import MailboxError
+
+
+class FakeLink:
+    """Makes a consumer, and notes who listens."""
+
+    stream = "s"
+
+    def __init__(self) -> None:
+        self.loop = asyncio.get_running_loop()
+        self.on_reconnect: set[Callable[[], None]] = set()
+        self.listening: dict[int, Any] = {}
+        self.told: list[str] = []
+
+    def new_inbox(self) -> str:
+        return "inbox"
+
+    async def listen(self, _: str, on_message: Any) -> int:
+        self.listening[len(self.told)] = on_message
+        return len(self.told)
+
+    async def ignore(self, subscription: int) -> None:
+        del self.listening[subscription]
+
+    async def api(self, *_: Any) -> Any:
+        return {"name": f"consumer-{len(self.told)}"}
+
+    def tell(self, subject: str) -> None:
+        self.told.append(subject)
+
+
+def newer(there: bool) -> None:
+    if there:
+        raise StorageUnavailableError("newer rules")
+
+
+def follow(link: FakeLink, place: Callable[[bool], int | None], on_error: Callable[[MailboxError], None]) -> Follower:
+    async def placed(there: bool) -> int | None:
+        return place(there)
+
+    def heard(_: Entry) -> None:
+        """Nothing is."""
+
+    return Follower(cast(Link, link), ["s.>"], heard, placed, on_error, lambda: None)
+
+
+async def test_who_cannot_begin_listens_no_more() -> None:
+    link = FakeLink()
+    follower = follow(link, newer, lambda _: None)
+    with pytest.raises(StorageUnavailableError):
+        await follower.start()
+    assert (link.listening, follower._held_back) == ({}, None)
+    assert link.told == ["$JS.API.CONSUMER.DELETE.s.consumer-0"]
+
+
+async def test_who_cannot_begin_again_listens_no_more() -> None:
+    link, errors, can_begin = FakeLink(), list[MailboxError](), True
+    follower = follow(link, lambda there: None if can_begin else newer(there), errors.append)
+    await follower.start()
+    assert len(link.listening) == 1
+    can_begin = False
+    follower.restart()
+    async with asyncio.timeout(5):
+        while not errors:  # noqa: ASYNC110  in a test
+            await asyncio.sleep(0.01)
+    assert (link.listening, follower._held_back, link.on_reconnect) == ({}, None, set())
+    assert follower._watching is not None
+    await asyncio.sleep(0)
+    assert follower._watching.done()
+    await follower.stop()
+    assert len(errors) == 1
+
+
+async def test_who_has_to_wait_begins_again_later() -> None:
+    link, attempts = FakeLink(), 0
+
+    def place(there: bool) -> int | None:
+        nonlocal attempts
+        attempts += there
+        if there and attempts == 2:
+            raise TimedOutError
+        return None
+
+    follower = follow(link, place, lambda _: None)
+    await follower.start()
+    follower.restart()
+    async with asyncio.timeout(5):
+        while follower._is_restarting:  # noqa: ASYNC110  in a test
+            await asyncio.sleep(0.01)
+    assert len(link.listening) == 1
+    await follower.stop()
+    assert link.listening == {}
