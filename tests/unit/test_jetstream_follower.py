@@ -10,11 +10,16 @@ import pytest
 
 pytest.importorskip("nats")
 
-from pymailbox import StorageUnavailableError
+from pymailbox import MailboxError, StorageUnavailableError
+from pymailbox.backends.jetstream import snapshots
+from pymailbox.backends.jetstream.codec import RULES
 from pymailbox.backends.jetstream.errors import TimedOutError
 from pymailbox.backends.jetstream.follower import Entry, Follower
 from pymailbox.backends.jetstream.link import Link
-from pymailbox.contract.errors import MailboxError
+from pymailbox.backends.jetstream.replica import Replica
+from pymailbox.backends.jetstream.snapshots import Snapshot
+from pymailbox.backends.jetstream.state import LogState
+from pymailbox.backends.notifier import Notifier
 
 
 class FakeLink:
@@ -106,3 +111,46 @@ async def test_who_has_to_wait_begins_again_later() -> None:
     assert len(link.listening) == 1
     await follower.stop()
     assert link.listening == {}
+
+
+# -- a replica ---------------------------------------------------------------------------------------------------------
+
+
+class StreamLink(FakeLink):
+    """One of a stream, with which a replica works."""
+
+    created = ""
+    wipes = 0
+    room = 1 << 20
+    is_connected = False
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.replicas: dict[str, Any] = {}
+        self.notifier = Notifier()
+
+    def check(self, _: str) -> None:
+        """It is never closed."""
+
+
+async def test_a_snapshot_of_a_stream_that_was_made_anew_meanwhile_is_not_gone_on_from(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    link = StreamLink()
+    replica = Replica(cast(Link, link), "inbox")
+    monkeypatch.setattr(replica, "_last_snapshot", lambda: given((7, Snapshot(RULES, 5, 1, b"", (), b""))))
+    monkeypatch.setattr(snapshots, "unpack", lambda *_: given(b""))
+
+    async def decode(*_: Any) -> LogState:
+        link.wipes += 1
+        replica.start_afresh()
+        return LogState()
+
+    monkeypatch.setattr(snapshots, "decode", decode)
+    with pytest.raises(TimedOutError):
+        await replica._place(True)
+    assert replica._snapshot_at == 0
+
+
+async def given(value: Any) -> Any:
+    return value

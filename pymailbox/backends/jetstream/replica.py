@@ -233,6 +233,7 @@ class Replica:
 
     async def _place(self, there: bool) -> int | None:
         """As ``Follower`` wants it."""
+        wipes = self.link.wipes
         if not there:
             await self._check_stream()
         found = await self._last_snapshot()
@@ -244,6 +245,8 @@ class Replica:
         self._check_rules(snapshot.rules)
         encoded = await snapshots.unpack(await self._packed(snapshot), snapshot)
         log = await snapshots.decode(encoded, snapshot.seq)
+        if self.link.wipes != wipes:
+            raise TimedOutError  # and look again: it was of the stream before
         before = self.log
         self._replace(log)
         self._snapshot_at = at
