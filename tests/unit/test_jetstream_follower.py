@@ -10,7 +10,8 @@ import pytest
 
 pytest.importorskip("nats")
 
-from pymailbox import MailboxError, StorageUnavailableError
+from pymailbox import ConnectionLostError, MailboxClosedError, MailboxError, StorageUnavailableError
+from pymailbox.backends.jetstream import replica as replica_module
 from pymailbox.backends.jetstream import snapshots
 from pymailbox.backends.jetstream.codec import RULES
 from pymailbox.backends.jetstream.errors import TimedOutError
@@ -19,6 +20,7 @@ from pymailbox.backends.jetstream.link import Link
 from pymailbox.backends.jetstream.replica import Replica
 from pymailbox.backends.jetstream.snapshots import Snapshot
 from pymailbox.backends.jetstream.state import LogState
+from pymailbox.backends.jetstream.writer import Call
 from pymailbox.backends.notifier import Notifier
 
 
@@ -154,3 +156,33 @@ async def test_a_snapshot_of_a_stream_that_was_made_anew_meanwhile_is_not_gone_o
 
 async def given(value: Any) -> Any:
     return value
+
+
+async def test_a_replica_whose_mark_fails_makes_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    link, marks = StreamLink(), list[Call]()
+    replica = Replica(cast(Link, link), "inbox")
+    monkeypatch.setattr(replica_module, "_MARK_AGAIN", 0.01)
+
+    def submit(call: Call, *, first: bool = False) -> asyncio.Future[Any]:
+        call.future = link.loop.create_future()
+        marks.append(call)
+        return call.future
+
+    monkeypatch.setattr(replica.writer, "submit", submit)
+    replica.following = True
+    replica.listen()
+    replica.listen()
+    assert len(marks) == 1
+    marks[0].fail(ConnectionLostError("no answer"))
+    async with asyncio.timeout(5):
+        while len(marks) < 2:  # noqa: ASYNC110  in a test
+            await asyncio.sleep(0.01)
+    # one that is stored is heard, or was; nobody makes another when the mailbox is closed
+    marks[1].finish(None)
+    await asyncio.sleep(0.05)
+    replica._live_from = None
+    replica.listen()
+    replica.following = False
+    marks[2].fail(MailboxClosedError())
+    await asyncio.sleep(0.05)
+    assert len(marks) == 3

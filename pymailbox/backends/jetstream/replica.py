@@ -53,6 +53,9 @@ _TO_PUBLISH: Final = 2.0
 _CLOCK_STEP: Final = 1000
 """Milliseconds by which clocks that go on alike do not part."""
 
+_MARK_AGAIN: Final = 1.0
+"""Seconds after a mark failed until the next one."""
+
 _CHECKPOINTS_OF_STRAGGLERS: Final = 3
 """Checkpoints that a message has seen before it may be stored anew."""
 
@@ -191,7 +194,8 @@ class Replica:
         if self._live_from is None:
             self._live_from = 1 << 62
             mark = Call(codec.encode_command(Op.MARK), on_numbered=self._go_live_at)
-            self.submit_quietly(mark, first=True)
+            if (marked := self.submit_quietly(mark, first=True)) is not None:
+                marked.add_done_callback(self._on_marked)
 
     def observe_from_now(self, listener: Listener) -> None:
         """What was committed here before is no news for a listener's new observer."""
@@ -200,6 +204,16 @@ class Replica:
 
     def _go_live_at(self, number: int) -> None:
         self._live_from = number
+
+    def _on_marked(self, marked: asyncio.Future[Any]) -> None:
+        """One that is stored is heard sooner or later; for one that is not another one is made."""
+        if not marked.cancelled() and marked.exception() is not None and not self._live:
+            self._live_from = None
+            self.link.loop.call_later(_MARK_AGAIN, self._listen_again)
+
+    def _listen_again(self) -> None:
+        if self.following:
+            self.listen()
 
     def check(self) -> None:
         """Raises what keeps it from going on."""
@@ -655,10 +669,13 @@ class Replica:
         self.check()
         return await self.writer.submit(call)
 
-    def submit_quietly(self, call: Call, *, first: bool = False) -> None:
-        """As ``submit``, with nobody waiting."""
-        if self.broken is None:
-            self.writer.submit(call, first=first).add_done_callback(_retrieve)
+    def submit_quietly(self, call: Call, *, first: bool = False) -> asyncio.Future[Any] | None:
+        """As ``submit``, with nobody waiting; None if it cannot go on."""
+        if self.broken is not None:
+            return None
+        future = self.writer.submit(call, first=first)
+        future.add_done_callback(_retrieve)
+        return future
 
     def beat(self, holder: int) -> None:
         """A holder's sign of life, which overtakes calls: one commit for all who are due."""
