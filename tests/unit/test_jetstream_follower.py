@@ -124,6 +124,7 @@ class StreamLink(FakeLink):
     created = ""
     wipes = 0
     room = 1 << 20
+    is_closed = False
     is_connected = False
 
     def __init__(self) -> None:

@@ -101,7 +101,7 @@ class Link:
         self.created = ""
         self._config: Mapping[str, Any] = {}
         """What the stream is like."""
-        self._deafness: StorageUnavailableError | None = None
+        self._deafness = ""
         """Why no answer can come."""
         self.largest = _LARGEST_MESSAGE
         self._connect_options = connect
@@ -407,8 +407,8 @@ class Link:
             StorageUnavailableError: the server does not take so large a message.
         """
         self._check_connected()
-        if self._deafness is not None:
-            raise self._deafness
+        if self._deafness:
+            raise StorageUnavailableError(self._deafness)
         self._asks += 1
         number = str(self._asks)
         answer: asyncio.Future[Answer] = self.loop.create_future()
@@ -569,11 +569,11 @@ class Link:
     def _refuse(self, told: str, text: str) -> None:
         """The client tells the subject in lower case."""
         if self._inbox and told.startswith(self._inbox.lower()):
-            self._deafness = StorageUnavailableError(
+            self._deafness = (
                 f"the user of this connection may not listen on the subject {self._inbox!r}, where answers come "
                 f"({text}). Give it the permission, or name one that it has with connect={{'inbox_prefix': ...}}"
             )
-            self._fail_all(self._deafness)
+            self._fail_all(StorageUnavailableError(self._deafness))
             return
         subjects = {
             subject for asked, _ in self._asked.values() for subject in asked if subject.lower() == told.lower()
@@ -591,7 +591,7 @@ class Link:
 
     async def _on_reconnected(self) -> None:
         self._note_largest()
-        self._deafness = None
+        self._deafness = ""
         self._fail_all(CutOffError())
         for call in list(self.on_reconnect):
             call()

@@ -212,7 +212,7 @@ class Replica:
             self.link.loop.call_later(_MARK_AGAIN, self._listen_again)
 
     def _listen_again(self) -> None:
-        if self.following:
+        if self.following and not self.link.is_closed:
             self.listen()
 
     def check(self) -> None:
