@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from traceback import extract_tb
 from typing import Any, cast
 
 import pytest
@@ -187,3 +188,14 @@ async def test_a_replica_whose_mark_fails_makes_another(monkeypatch: pytest.Monk
     marks[2].fail(MailboxClosedError())
     await asyncio.sleep(0.05)
     assert len(marks) == 3
+
+
+async def test_what_keeps_a_replica_from_going_on_is_told_each_time_as_if_for_the_first() -> None:
+    replica = Replica(cast(Link, StreamLink()), "inbox")
+    replica._break(StorageUnavailableError("newer rules"))
+    told = []
+    for _ in range(3):
+        with pytest.raises(StorageUnavailableError) as raised:
+            replica.check()
+        told.append(len(extract_tb(raised.value.__traceback__)))
+    assert len(set(told)) == 1

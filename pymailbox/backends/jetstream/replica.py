@@ -218,7 +218,7 @@ class Replica:
     def check(self) -> None:
         """Raises what keeps it from going on."""
         if self.broken is not None:
-            raise self.broken
+            raise self.broken.with_traceback(None)  # else it would grow with each call
         self.link.check(f"the mailbox {self.name!r}")
 
     def start_afresh(self) -> None:
