@@ -40,6 +40,10 @@ class Server:
                 number += 1
                 writer.write(self._answer(connection, number, line))
 
+    def stall(self) -> None:
+        """Takes nothing any more."""
+        self.writers[-1].transport.pause_reading()  # type: ignore[attr-defined]
+
     def cut(self) -> None:
         self.writers[-1].transport.abort()
 
@@ -108,6 +112,19 @@ def refuse(error: Exception) -> Callable[..., NoReturn]:
         raise error
 
     return raising
+
+
+async def test_what_waits_to_be_sent_is_counted() -> None:
+    async with connected() as (client, server):
+        assert client.unsent == 0
+        async with asyncio.timeout(SECONDS):
+            await until(lambda: server.writers)
+        server.stall()
+        for _ in range(16):
+            client.send("a", bytes(1_000_000))
+        await asyncio.sleep(0)
+        assert client.unsent > client._max_pending_size
+        server.cut()
 
 
 # -- reconnecting ------------------------------------------------------------------------------------------------------

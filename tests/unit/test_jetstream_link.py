@@ -10,6 +10,7 @@ import pytest
 pytest.importorskip("nats")
 
 from pymailbox import StorageUnavailableError
+from pymailbox.backends.jetstream.errors import NotSentError
 from pymailbox.backends.jetstream.link import Link
 from pymailbox.backends.jetstream.location import Address
 from pymailbox.contract.location import Connect
@@ -32,3 +33,23 @@ async def test_why_no_answer_can_come_is_told_each_time_as_if_for_the_first(monk
             await link.ask("subject")
         told.append(len(traceback.extract_tb(raised.value.__traceback__)))
     assert len(set(told)) == 1
+
+
+async def test_a_server_that_takes_nothing_is_sent_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    link, client = link_to_nowhere(monkeypatch)
+    sent = []
+    client._max_payload = client._max_pending_size = 1000
+    client.send = lambda subject, data, reply="": sent.append(data)
+    assert link.tell("a", b"1")
+    monkeypatch.setattr(type(client), "unsent", 999)
+    assert link.tell("a", b"2")
+    client._pending_data_size = 2
+    assert not link.tell("a", b"3")
+    for headers in (None, {"A": "b"}):
+        with pytest.raises(NotSentError):
+            await link.start("a", b"4", headers)
+    assert sent == [b"1", b"2"]
+    assert link._asked == {}
+    client._status = client.RECONNECTING
+    client._pending_data_size = 0
+    assert not link.tell("a", b"5")

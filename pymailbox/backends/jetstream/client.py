@@ -95,6 +95,17 @@ class LinkClient(Client):
         self._has_sent = False
         return self._parser.feed(data) if self.is_connected else data
 
+    @property
+    def unsent(self) -> int:
+        """Bytes that wait in the connection until the server takes them; to be asked only while there is one."""
+        writer = getattr(self._transport, "_io_writer", None)
+        return 0 if writer is None else writer.transport.get_write_buffer_size()
+
+    @property
+    def is_clogged(self) -> bool:
+        """Whether more waits to be sent than may: nobody should send anything again meanwhile."""
+        return self._pending_data_size + self.unsent > self._max_pending_size
+
     def send(self, subject: str, data: bytes, reply: str = "") -> None:
         """Sends a message, if possible within the call.
 

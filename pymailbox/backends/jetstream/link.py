@@ -402,11 +402,12 @@ class Link:
         """Sends a message, and others ``before`` it: the answer to it, and a number by which to ``forget`` that.
 
         Raises:
-            NotSentError: there is no connection.
+            NotSentError: there is no connection, or one with which too much waits to be sent.
             CutOffError: it was lost.
             StorageUnavailableError: the server does not take so large a message.
         """
-        self._check_connected()
+        if not self._can_send:
+            raise NotSentError
         if self._deafness:
             raise StorageUnavailableError(self._deafness)
         self._asks += 1
@@ -439,16 +440,18 @@ class Link:
         """No answer is waited for any more."""
         self._asked.pop(number, None)
 
-    def tell(self, subject: str, data: bytes = b"") -> None:
-        """Sends a message to which there is no answer; nothing while there is no connection."""
-        if self.is_connected:
-            with suppress(NatsError, OSError):
-                self._nc.send(subject, data)
+    def tell(self, subject: str, data: bytes = b"") -> bool:
+        """Sends a message to which there is no answer; False if nothing can be sent now."""
+        if not self._can_send:
+            return False
+        with suppress(NatsError, OSError):
+            self._nc.send(subject, data)
+        return True
 
-    def _check_connected(self) -> None:
-        """The client would keep what is sent meanwhile, and send it long after its caller has given up."""
-        if not self.is_connected:
-            raise NotSentError
+    @property
+    def _can_send(self) -> bool:
+        """Else the client would keep what is sent, and send it long after its caller has given up."""
+        return self.is_connected and not self._nc.is_clogged
 
     def _on_answer(self, subject: bytes, reply: bytes, data: bytes, headers: bytes) -> None:
         asked = self._asked.pop(subject.decode().rpartition(".")[2], None)

@@ -162,6 +162,11 @@ class PageClient(LinkClient):
         self._transport = connection = _Connection(self._take)
         await connection.connect(s.uri, DEFAULT_BUFFER_SIZE, self.options["connect_timeout"])
 
+    @property
+    def unsent(self) -> int:
+        js_socket = getattr(self._transport, "_js_socket", None)
+        return 0 if js_socket is None else js_socket.bufferedAmount
+
     def leave(self, messages: Sequence[tuple[str, bytes]]) -> None:
         connection = self._transport
         if not self.is_connected or not isinstance(connection, _Connection):
