@@ -5,12 +5,17 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
+from importlib.metadata import version
 from typing import Any, NoReturn
 
 import pytest
 
 pytest.importorskip("nats")
 
+from nats.aio.client import Client
+from nats.protocol.parser import Parser
+
+from pymailbox import StorageUnavailableError
 from pymailbox.backends.jetstream.client import LinkClient
 
 INFO = b'INFO {"server_id":"x","version":"2.12.0","max_payload":1048576,"headers":true}\r\n'
@@ -231,3 +236,43 @@ async def test_a_client_that_ends_says_so_though_something_was_still_to_be_sent(
             await client.close()
         assert ended == [True]
         assert transport._io_writer.is_closing()
+
+
+# -- another nats-py ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("missing", ["_ps", "_subs", "_pending", "_reading_task", "_flusher_task", "_transport"])
+async def test_a_nats_py_without_what_is_used_of_it_is_told(missing: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    init = Client.__init__
+
+    def without(client: Client) -> None:
+        init(client)
+        delattr(client, missing)
+
+    monkeypatch.setattr(Client, "__init__", without)
+    with pytest.raises(StorageUnavailableError, match=rf"{version('nats-py')} .*{missing}.* 2\.16"):
+        LinkClient()
+
+
+@pytest.mark.parametrize(
+    "missing", ["_process_msg", "_close", "_attempt_reconnect", "_connect_to_server", "_process_connect_init"]
+)
+async def test_a_nats_py_that_calls_other_methods_is_told(missing: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(Client, missing)
+    with pytest.raises(StorageUnavailableError, match=rf"{missing}.* 2\.16"):
+        LinkClient()
+
+
+@pytest.mark.parametrize(("name", "kind"), [("buf", list), ("state", str)])
+async def test_a_nats_py_with_another_parser_is_told(
+    name: str, kind: Callable[[], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reset = Parser.reset
+
+    def other(parser: Parser) -> None:
+        reset(parser)
+        setattr(parser, name, kind())
+
+    monkeypatch.setattr(Parser, "reset", other)
+    with pytest.raises(StorageUnavailableError, match=rf"{name}.* 2\.16"):
+        LinkClient()

@@ -4,16 +4,54 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from typing import Any
+from inspect import iscoroutinefunction
+from typing import Any, Final
 
-from nats.aio.client import DEFAULT_BUFFER_SIZE, Client
+from nats.aio.client import DEFAULT_BUFFER_SIZE, Client, __version__
 from nats.aio.transport import TcpTransport
 from nats.errors import MaxPayloadError
 from nats.protocol.command import pub_cmd
+from nats.protocol.parser import Parser
 
+from ...contract.errors import StorageUnavailableError
 from .wire import OnMessage, QuickParser, log_failure
+
+_TYPES: Final[dict[str, type]] = {
+    "_ps": Parser,
+    "_subs": dict,
+    "_server_info": dict,
+    "_server_pool": list,
+    "_pending": list,
+    "_pending_data_size": int,
+    "_max_pending_size": int,
+    "_max_payload": int,
+    "_sid": int,
+    "_status": int,
+    **dict.fromkeys(
+        (
+            *("_transport", "_current_server", "_flush_queue", "_err"),
+            *("_reading_task", "_flusher_task", "_ping_interval_task", "_reconnection_task"),
+        ),
+        type(None),
+    ),
+}
+"""What is used of nats-py's client, which promises none of it, and what that is before it is connected."""
+
+_PARSER_TYPES: Final = {"buf": bytearray, "state": int}
+"""The same of its parser."""
+
+_OVERRIDDEN: Final = (
+    *("_close", "_attempt_reconnect", "_connect_to_server"),
+    *("_process_connect_init", "_process_info", "_process_msg"),
+)
+"""Coroutines that it has to call."""
+
+
+def _others(where: object, types: Mapping[str, type]) -> list[str]:
+    """Attributes that are missing, or of another type."""
+    return [name for name, kind in types.items() if not isinstance(getattr(where, name, ...), kind)]
 
 
 class _Connection(TcpTransport):
@@ -30,12 +68,24 @@ class LinkClient(Client):
 
     def __init__(self) -> None:
         super().__init__()
-        self._ps = self._parser = QuickParser(self)
+        parser = QuickParser(self)
+        self._check(parser)
+        self._ps = self._parser = parser
         self._has_sent = False
         """Whether something was sent since anything came: what follows goes together, at the end of the turn."""
         self._ending: asyncio.Handle | None = None
         self.on_closed: Callable[[], None] | None = None
         """Called when it has ended for good."""
+
+    def _check(self, parser: QuickParser) -> None:
+        """Whether this nats-py has what is used of it: without some of that, nothing would ever be heard."""
+        wrong = [*_others(self, _TYPES), *_others(parser, _PARSER_TYPES)]
+        wrong += [name for name in _OVERRIDDEN if not iscoroutinefunction(getattr(Client, name, None))]
+        if wrong:
+            raise StorageUnavailableError(
+                f"nats-py {__version__} is not made as mailboxes need it ({', '.join(wrong)}). Install one that is, "
+                "such as 2.16.0"
+            )
 
     async def _close(self, status: int, do_cbs: bool = True) -> None:
         was_closed = self.is_closed
@@ -54,7 +104,8 @@ class LinkClient(Client):
         number: int = self._sid + 1
         self._parser.listeners[b"%d" % number] = on_message
         # with a future nats-py makes no task
-        await self.subscribe(subject, future=asyncio.get_running_loop().create_future())
+        subscription = await self.subscribe(subject, future=asyncio.get_running_loop().create_future())
+        assert subscription._id == number
         return number
 
     async def ignore(self, number: int) -> None:
@@ -78,8 +129,8 @@ class LinkClient(Client):
         self._parser.reset()  # of an attempt that came no further
         await super()._process_connect_init()
         connection, reader = self._transport, getattr(self._transport, "_io_reader", None)
-        if reader is None:
-            return
+        if reader is None or not isinstance(getattr(reader, "_buffer", None), bytearray):
+            return  # then nats-py's task has to wake
         feed_data = reader.feed_data
 
         def feed(data: bytes) -> None:
