@@ -199,6 +199,20 @@ def test_what_is_no_commit_is_not_read(damage: bytes) -> None:
         codec.decode(whole[:-1])
 
 
+def test_a_commit_of_messages_alone_is_read_quickly_and_any_other_as_usual() -> None:
+    one = enqueue(message())
+    plain = codec.decode_plain(codec.encode(NONCE, 1, [one, one]))
+    assert plain is not None
+    assert len(plain.messages) == 2
+    short = [codec.encode_command(op, body) for op, body in [(Op.MARK, b""), (Op.BEAT, bytes(8)), (Op.ENQUEUE, b"")]]
+    of_three = bytearray(enqueue(message(), message()))
+    of_three[codec.COMMAND_SIZE + 20] = 3  # it says that it has one message more
+    urgent = enqueue(message()._replace(priority=cast(MessagePriority, len(MessagePriority))))
+    for other in (*short, one[:-1], bytes(of_three), urgent, b"\1"):
+        assert codec.decode_plain(codec.encode(NONCE, 1, [other])) is None
+        assert codec.decode_plain(codec.encode(NONCE, 1, [one, other])) is None
+
+
 # -- states ------------------------------------------------------------------------------------------------------------
 
 
@@ -387,6 +401,8 @@ def test_what_many_messages_lead_to_together_is_what_each_would(seed: int) -> No
             log.commit(claim(ALICE, chance.randrange(20)), time=time, subject=ALICE)
         elif chance.random() < 0.02:
             log.commit(ack(ALICE, *chance.choices(ids, k=9)), time=time)
+        elif chance.random() < 0.02:
+            log.commit(enqueue(message()), codec.encode_command(Op.MARK), time=time)
         else:
             many = chance.choice((1, 1, 3, 40))
             batch = [varied(chance, chance.choice(ids) if chance.random() < 0.5 else new_id()) for _ in range(many)]

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
+from nats.errors import ProtocolError
 
 from pymailbox.backends.jetstream.client import LinkClient
 from pymailbox.backends.jetstream.wire import QuickParser, headers_of
@@ -95,6 +96,24 @@ async def test_a_listener_that_raises_keeps_nothing_from_the_next() -> None:
     client.parser.listeners[b"3"] = raising
     await client.parser.parse(b"MSG in.1 3 0\r\n\r\nMSG in.2 1 0\r\n\r\n")
     assert client.listened == [(b"in.2", b"", b"", b"")]
+
+
+@pytest.mark.parametrize(
+    "damaged",
+    [b"MSG a 1 five", b"MSG a 1 -9", b"HMSG a 1 two 5", b"HMSG a 1 2 five", b"HMSG a 1 -2 5", b"HMSG a 1 7 5"],
+)
+async def test_what_says_no_size_is_left_to_nats_py(damaged: bytes) -> None:
+    client, good = Others(), b"MSG in.1 1 2\r\nno\r\n"
+    damaged += b"\r\nhello\r\n"
+    assert client.parser.feed(good + damaged) == damaged
+    assert client.listened == [(b"in.1", b"", b"no", b"")]
+
+
+async def test_a_connection_that_says_no_size_is_given_up() -> None:
+    client = Others()
+    client.parser.listeners[b"1"] = lambda *_: None
+    with pytest.raises(ProtocolError):
+        await client.parser.parse(b"MSG a 1 five\r\nhello\r\n")
 
 
 async def test_what_is_sent_in_one_turn_goes_in_order() -> None:

@@ -3,16 +3,64 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from typing import Any
+from inspect import iscoroutinefunction
+from typing import Any, Final
 
-from nats.aio.client import Client
+from nats.aio.client import DEFAULT_BUFFER_SIZE, Client, __version__
 from nats.aio.transport import TcpTransport
 from nats.errors import MaxPayloadError
 from nats.protocol.command import pub_cmd
+from nats.protocol.parser import Parser
 
+from ...contract.errors import StorageUnavailableError
 from .wire import OnMessage, QuickParser, log_failure
+
+_TYPES: Final[dict[str, type]] = {
+    "_ps": Parser,
+    "_subs": dict,
+    "_server_info": dict,
+    "_server_pool": list,
+    "_pending": list,
+    "_pending_data_size": int,
+    "_max_pending_size": int,
+    "_max_payload": int,
+    "_sid": int,
+    "_status": int,
+    **dict.fromkeys(
+        (
+            *("_transport", "_current_server", "_flush_queue", "_err"),
+            *("_reading_task", "_flusher_task", "_ping_interval_task", "_reconnection_task"),
+        ),
+        type(None),
+    ),
+}
+"""What is used of nats-py's client, which promises none of it, and what that is before it is connected."""
+
+_PARSER_TYPES: Final = {"buf": bytearray, "state": int}
+"""The same of its parser."""
+
+_OVERRIDDEN: Final = (
+    *("_close", "_attempt_reconnect", "_connect_to_server"),
+    *("_process_connect_init", "_process_info", "_process_msg"),
+)
+"""Coroutines that it has to call."""
+
+
+def _others(where: object, types: Mapping[str, type]) -> list[str]:
+    """Attributes that are missing, or of another type."""
+    return [name for name, kind in types.items() if not isinstance(getattr(where, name, ...), kind)]
+
+
+class _Connection(TcpTransport):
+    """One socket; another one is made for the next attempt."""
+
+    def writelines(self, payload: Iterable[bytes]) -> None:
+        # an event loop's own, from Python 3.12 on, leaves a socket that was just lost in its selector: the next one
+        # with the same number would be deaf
+        self.write(b"".join(payload))  # type: ignore[no-untyped-call]
 
 
 class LinkClient(Client):
@@ -20,25 +68,44 @@ class LinkClient(Client):
 
     def __init__(self) -> None:
         super().__init__()
-        self._ps = self._parser = QuickParser(self)
+        parser = QuickParser(self)
+        self._check(parser)
+        self._ps = self._parser = parser
         self._has_sent = False
         """Whether something was sent since anything came: what follows goes together, at the end of the turn."""
         self._ending: asyncio.Handle | None = None
         self.on_closed: Callable[[], None] | None = None
         """Called when it has ended for good."""
 
+    def _check(self, parser: QuickParser) -> None:
+        """Whether this nats-py has what is used of it: without some of that, nothing would ever be heard."""
+        wrong = [*_others(self, _TYPES), *_others(parser, _PARSER_TYPES)]
+        wrong += [name for name in _OVERRIDDEN if not iscoroutinefunction(getattr(Client, name, None))]
+        if wrong:
+            raise StorageUnavailableError(
+                f"nats-py {__version__} is not made as mailboxes need it ({', '.join(wrong)}). Install one that is, "
+                "such as 2.16.0"
+            )
+
     async def _close(self, status: int, do_cbs: bool = True) -> None:
         was_closed = self.is_closed
-        await super()._close(status, do_cbs)
-        if self.is_closed and not was_closed and self.on_closed is not None:
-            self.on_closed()
+        try:
+            await super()._close(status, do_cbs)
+        except OSError as error:  # of what was still to be sent
+            if self._transport is not None:
+                self._transport.close()  # type: ignore[no-untyped-call]
+            await self._error_cb(error)
+        finally:
+            if self.is_closed and not was_closed and self.on_closed is not None:
+                self.on_closed()
 
     async def listen(self, subject: str, on_message: OnMessage) -> int:
         """Calls ``on_message`` with whatever comes on a subject, until ``ignore``; the subscription's number."""
         number: int = self._sid + 1
         self._parser.listeners[b"%d" % number] = on_message
         # with a future nats-py makes no task
-        await self.subscribe(subject, future=asyncio.get_running_loop().create_future())
+        subscription = await self.subscribe(subject, future=asyncio.get_running_loop().create_future())
+        assert subscription._id == number
         return number
 
     async def ignore(self, number: int) -> None:
@@ -59,10 +126,11 @@ class LinkClient(Client):
                 log_failure(subject, error)
 
     async def _process_connect_init(self) -> None:
+        self._parser.reset()  # of an attempt that came no further
         await super()._process_connect_init()
         connection, reader = self._transport, getattr(self._transport, "_io_reader", None)
-        if reader is None:
-            return
+        if reader is None or not isinstance(getattr(reader, "_buffer", None), bytearray):
+            return  # then nats-py's task has to wake
         feed_data = reader.feed_data
 
         def feed(data: bytes) -> None:
@@ -77,6 +145,17 @@ class LinkClient(Client):
         """Takes what comes, in the turn in which it does; what is left has to be read."""
         self._has_sent = False
         return self._parser.feed(data) if self.is_connected else data
+
+    @property
+    def unsent(self) -> int:
+        """Bytes that wait in the connection until the server takes them; to be asked only while there is one."""
+        writer = getattr(self._transport, "_io_writer", None)
+        return 0 if writer is None else writer.transport.get_write_buffer_size()
+
+    @property
+    def is_clogged(self) -> bool:
+        """Whether more waits to be sent than may: nobody should send anything again meanwhile."""
+        return self._pending_data_size + self.unsent > self._max_pending_size
 
     def send(self, subject: str, data: bytes, reply: str = "") -> None:
         """Sends a message, if possible within the call.
@@ -113,24 +192,49 @@ class LinkClient(Client):
 
     def _write(self, commands: Sequence[bytes]) -> bool:
         """Sends commands within the call; whether this connection can."""
-        if not isinstance(self._transport, TcpTransport):
+        if not isinstance(self._transport, _Connection):
             return False
-        self._transport.writelines(list(commands))  # type: ignore[no-untyped-call]
+        try:
+            self._transport.writelines(commands)
+        except (RuntimeError, AttributeError, TypeError) as error:  # the event loop's, of a socket that is no more
+            raise ConnectionError(f"the connection is lost ({error!r})") from error
         return True
 
     async def _attempt_reconnect(self) -> None:
         # who asked for it gave up long before, or has sent it again
         self._pending.clear()
         self._pending_data_size = 0
-        await super()._attempt_reconnect()
+        while True:
+            try:
+                await super()._attempt_reconnect()
+                return
+            except Exception as error:  # which nats-py does not expect: it would never try again
+                if self.is_closed or self._reconnection_task is not asyncio.current_task():
+                    raise
+                self._err = error
+                await self._error_cb(error)
+                self._status = self.RECONNECTING
+                await asyncio.sleep(self.options["reconnect_time_wait"])
 
     async def _connect_to_server(self, s: Any) -> None:
-        if isinstance(self._transport, TcpTransport):
-            # of an attempt that came no further, which would stay open until it is collected
+        self._end_attempt()
+        seconds = self.options["connect_timeout"]
+        if s.uri.scheme in ("ws", "wss"):
+            # its WebSocket takes connect_timeout for something else
+            async with asyncio.timeout(seconds):
+                await super()._connect_to_server(s)
+            return
+        s.last_attempt = time.monotonic()
+        self._transport = _Connection()  # type: ignore[no-untyped-call]
+        await self._transport.connect(s.uri, DEFAULT_BUFFER_SIZE, seconds)
+
+    def _end_attempt(self) -> None:
+        """Ends what is left of an attempt that came no further: it would stay open, and read what the next one gets."""
+        for task in (self._reading_task, self._flusher_task, self._ping_interval_task):
+            if task is not None:
+                task.cancel()
+        if self._transport is not None:
             self._transport.close()  # type: ignore[no-untyped-call]
-        # its WebSocket takes connect_timeout for something else
-        async with asyncio.timeout(self.options["connect_timeout"] if s.uri.scheme in ("ws", "wss") else None):
-            await super()._connect_to_server(s)
 
     async def _process_info(self, info: dict[str, Any], initial_connection: bool = False) -> None:
         await super()._process_info(info, initial_connection)

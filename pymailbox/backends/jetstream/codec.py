@@ -19,6 +19,7 @@ from ...contract.arguments import PreparedMessage
 from ...contract.companions import Unless
 from ...contract.ids import id_of
 from ...contract.values import MessagePriority
+from ...core.state import PRIORITIES
 
 RULES: Final = 1
 """The version of what commands do. A handle that meets a later one cannot go on."""
@@ -182,17 +183,21 @@ def decode_plain(data: bytes) -> PlainCommit | None:
     messages = []
     at = _HEAD.size
     while at < len(data):
-        op, for_target, size, parts, count = _PLAIN_COMMAND.unpack_from(data, at)
-        if op != Op.ENQUEUE or for_target or parts:
+        if data[at] != Op.ENQUEUE or at + _PLAIN_COMMAND.size > len(data):
             return None
+        _, for_target, size, parts, count = _PLAIN_COMMAND.unpack_from(data, at)
         heads = at + _PLAIN_COMMAND.size
         start = heads + count * _MESSAGE.size
+        at += _COMMAND.size + size
+        if for_target or parts or not start <= at <= len(data):
+            return None
         for message_id, priority, delay, dedupe, sender, payload, headers in _MESSAGE.iter_unpack(data[heads:start]):
-            if delay or dedupe:
+            if delay or dedupe or priority >= PRIORITIES:
                 return None
             messages.append((priority, message_id, start, sender, payload, headers))
             start += sender + payload + headers
-        at += _COMMAND.size + size
+        if start > at:
+            return None
     return PlainCommit(nonce, number, messages)
 
 

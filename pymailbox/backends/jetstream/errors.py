@@ -80,4 +80,4 @@ class CutOffError(Exception):
 
 
 class NotSentError(CutOffError):
-    """There was no connection at all."""
+    """There was no connection at all, or one that takes no more at the moment."""

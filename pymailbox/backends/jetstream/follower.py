@@ -84,13 +84,19 @@ class Follower:
         self._link.on_reconnect.add(self.restart)
 
     async def stop(self) -> None:
-        self._link.on_reconnect.discard(self.restart)
+        self._give_up()
         for task in (self._watching, self._restarting):
             if task is not None:
                 task.cancel()
                 with suppress(asyncio.CancelledError, Exception):
                     await task
         await self._end()
+
+    def _give_up(self) -> None:
+        """Does not begin again of itself."""
+        self._link.on_reconnect.discard(self.restart)
+        if self._watching is not None:
+            self._watching.cancel()
 
     def restart(self) -> None:
         """Begins anew at its place; once more if it is just about to."""
@@ -128,17 +134,19 @@ class Follower:
             }
             try:
                 made = await link.api(f"CONSUMER.CREATE.{link.stream}", {"stream_name": link.stream, "config": config})
+                self._consumer = made["name"]
+                # what lies before a snapshot is purged; from now on only what this consumer has had
+                if await self._place(True) is not None:
+                    continue
             except BaseException:
                 self._generation += 1
-                await self._unsubscribe()
+                self._held_back = None
+                await self._end()
                 raise
-            self._consumer = made["name"]
-            # what lies before a snapshot is purged; from now on only what this consumer has had
-            if await self._place(True) is None:
-                held_back, self._held_back = self._held_back, None
-                for entry in held_back:
-                    self._on_entry(entry)
-                return
+            held_back, self._held_back = self._held_back, None
+            for entry in held_back:
+                self._on_entry(entry)
+            return
 
     async def _begin_again(self) -> None:
         while self._again:
@@ -160,6 +168,7 @@ class Follower:
                 pass
             except MailboxError as error:
                 if not error.passing:
+                    self._give_up()
                     self._on_error(error)
                     return
             self._again = True

@@ -101,7 +101,7 @@ class Link:
         self.created = ""
         self._config: Mapping[str, Any] = {}
         """What the stream is like."""
-        self._deafness: StorageUnavailableError | None = None
+        self._deafness = ""
         """Why no answer can come."""
         self.largest = _LARGEST_MESSAGE
         self._connect_options = connect
@@ -402,13 +402,14 @@ class Link:
         """Sends a message, and others ``before`` it: the answer to it, and a number by which to ``forget`` that.
 
         Raises:
-            NotSentError: there is no connection.
+            NotSentError: there is no connection, or one with which too much waits to be sent.
             CutOffError: it was lost.
             StorageUnavailableError: the server does not take so large a message.
         """
-        self._check_connected()
-        if self._deafness is not None:
-            raise self._deafness
+        if not self._can_send:
+            raise NotSentError
+        if self._deafness:
+            raise StorageUnavailableError(self._deafness)
         self._asks += 1
         number = str(self._asks)
         answer: asyncio.Future[Answer] = self.loop.create_future()
@@ -439,16 +440,18 @@ class Link:
         """No answer is waited for any more."""
         self._asked.pop(number, None)
 
-    def tell(self, subject: str, data: bytes = b"") -> None:
-        """Sends a message to which there is no answer; nothing while there is no connection."""
-        if self.is_connected:
-            with suppress(NatsError, OSError):
-                self._nc.send(subject, data)
+    def tell(self, subject: str, data: bytes = b"") -> bool:
+        """Sends a message to which there is no answer; False if nothing can be sent now."""
+        if not self._can_send:
+            return False
+        with suppress(NatsError, OSError):
+            self._nc.send(subject, data)
+        return True
 
-    def _check_connected(self) -> None:
-        """The client would keep what is sent meanwhile, and send it long after its caller has given up."""
-        if not self.is_connected:
-            raise NotSentError
+    @property
+    def _can_send(self) -> bool:
+        """Else the client would keep what is sent, and send it long after its caller has given up."""
+        return self.is_connected and not self._nc.is_clogged
 
     def _on_answer(self, subject: bytes, reply: bytes, data: bytes, headers: bytes) -> None:
         asked = self._asked.pop(subject.decode().rpartition(".")[2], None)
@@ -569,11 +572,11 @@ class Link:
     def _refuse(self, told: str, text: str) -> None:
         """The client tells the subject in lower case."""
         if self._inbox and told.startswith(self._inbox.lower()):
-            self._deafness = StorageUnavailableError(
+            self._deafness = (
                 f"the user of this connection may not listen on the subject {self._inbox!r}, where answers come "
                 f"({text}). Give it the permission, or name one that it has with connect={{'inbox_prefix': ...}}"
             )
-            self._fail_all(self._deafness)
+            self._fail_all(StorageUnavailableError(self._deafness))
             return
         subjects = {
             subject for asked, _ in self._asked.values() for subject in asked if subject.lower() == told.lower()
@@ -591,7 +594,7 @@ class Link:
 
     async def _on_reconnected(self) -> None:
         self._note_largest()
-        self._deafness = None
+        self._deafness = ""
         self._fail_all(CutOffError())
         for call in list(self.on_reconnect):
             call()

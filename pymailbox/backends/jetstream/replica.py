@@ -53,6 +53,9 @@ _TO_PUBLISH: Final = 2.0
 _CLOCK_STEP: Final = 1000
 """Milliseconds by which clocks that go on alike do not part."""
 
+_MARK_AGAIN: Final = 1.0
+"""Seconds after a mark failed until the next one."""
+
 _CHECKPOINTS_OF_STRAGGLERS: Final = 3
 """Checkpoints that a message has seen before it may be stored anew."""
 
@@ -191,7 +194,8 @@ class Replica:
         if self._live_from is None:
             self._live_from = 1 << 62
             mark = Call(codec.encode_command(Op.MARK), on_numbered=self._go_live_at)
-            self.submit_quietly(mark, first=True)
+            if (marked := self.submit_quietly(mark, first=True)) is not None:
+                marked.add_done_callback(self._on_marked)
 
     def observe_from_now(self, listener: Listener) -> None:
         """What was committed here before is no news for a listener's new observer."""
@@ -201,10 +205,20 @@ class Replica:
     def _go_live_at(self, number: int) -> None:
         self._live_from = number
 
+    def _on_marked(self, marked: asyncio.Future[Any]) -> None:
+        """One that is stored is heard sooner or later; for one that is not another one is made."""
+        if not marked.cancelled() and marked.exception() is not None and not self._live:
+            self._live_from = None
+            self.link.loop.call_later(_MARK_AGAIN, self._listen_again)
+
+    def _listen_again(self) -> None:
+        if self.following and not self.link.is_closed:
+            self.listen()
+
     def check(self) -> None:
         """Raises what keeps it from going on."""
         if self.broken is not None:
-            raise self.broken
+            raise self.broken.with_traceback(None)  # else it would grow with each call
         self.link.check(f"the mailbox {self.name!r}")
 
     def start_afresh(self) -> None:
@@ -233,6 +247,7 @@ class Replica:
 
     async def _place(self, there: bool) -> int | None:
         """As ``Follower`` wants it."""
+        wipes = self.link.wipes
         if not there:
             await self._check_stream()
         found = await self._last_snapshot()
@@ -244,6 +259,8 @@ class Replica:
         self._check_rules(snapshot.rules)
         encoded = await snapshots.unpack(await self._packed(snapshot), snapshot)
         log = await snapshots.decode(encoded, snapshot.seq)
+        if self.link.wipes != wipes:
+            raise TimedOutError  # and look again: it was of the stream before
         before = self.log
         self._replace(log)
         self._snapshot_at = at
@@ -652,10 +669,13 @@ class Replica:
         self.check()
         return await self.writer.submit(call)
 
-    def submit_quietly(self, call: Call, *, first: bool = False) -> None:
-        """As ``submit``, with nobody waiting."""
-        if self.broken is None:
-            self.writer.submit(call, first=first).add_done_callback(_retrieve)
+    def submit_quietly(self, call: Call, *, first: bool = False) -> asyncio.Future[Any] | None:
+        """As ``submit``, with nobody waiting; None if it cannot go on."""
+        if self.broken is not None:
+            return None
+        future = self.writer.submit(call, first=first)
+        future.add_done_callback(_retrieve)
+        return future
 
     def beat(self, holder: int) -> None:
         """A holder's sign of life, which overtakes calls: one commit for all who are due."""

@@ -159,8 +159,18 @@ class PageClient(LinkClient):
     async def _connect_to_server(self, s: Any) -> None:
         s.last_attempt = time.monotonic()
         await whereabouts().back()
-        self._transport = connection = _Connection(self._take)
+        self._end_attempt()
+
+        def take(data: bytes) -> bytes:
+            return self._take(data) if self._transport is connection else b""
+
+        self._transport = connection = _Connection(take)
         await connection.connect(s.uri, DEFAULT_BUFFER_SIZE, self.options["connect_timeout"])
+
+    @property
+    def unsent(self) -> int:
+        js_socket = getattr(self._transport, "_js_socket", None)
+        return 0 if js_socket is None else js_socket.bufferedAmount
 
     def leave(self, messages: Sequence[tuple[str, bytes]]) -> None:
         connection = self._transport

@@ -70,17 +70,21 @@ class QuickParser(Parser):
                 break
             words = data[at:line_end].split()
             kind = words[0] if words else b""
-            if kind == b"MSG" and len(words) > 3:
-                head, reply = 0, words[3] if len(words) == 5 else b""
-            elif kind == b"HMSG" and len(words) > 4:
-                head, reply = int(words[-2]), words[3] if len(words) == 6 else b""
-            else:
+            try:
+                if kind == b"MSG" and len(words) > 3:
+                    head, reply = 0, words[3] if len(words) == 5 else b""
+                elif kind == b"HMSG" and len(words) > 4:
+                    head, reply = int(words[-2]), words[3] if len(words) == 6 else b""
+                else:
+                    break
+                size = int(words[-1])
+            except ValueError:
                 break
             listener = self.listeners.get(words[2])
-            if listener is None:
+            if listener is None or not 0 <= head <= size:
                 break
             begin = line_end + 2
-            body_end = begin + int(words[-1])
+            body_end = begin + size
             if body_end + 2 > end:
                 self._missing = body_end + 2 - end
                 break

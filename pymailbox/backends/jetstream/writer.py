@@ -604,9 +604,8 @@ class Writer:
         """Whether an attempt may have been stored, of which nobody hears."""
         told_on = 0
         """The connection of an attempt that has no answer and can only be heard."""
-        if sent.awaited and len(messages) == 1 and headers is None:
-            # what is heard needs no answer besides: it would cost as much again
-            link.tell(*messages[0])
+        # what is heard needs no answer besides: it would cost as much again
+        if sent.awaited and len(messages) == 1 and headers is None and link.tell(*messages[0]):
             told_on = link.connections
             with suppress(TimedOutError):
                 await sent.attempt(None)

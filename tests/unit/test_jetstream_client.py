@@ -1,0 +1,278 @@
+"""nats-py's client as a mailbox uses it, with a server that misbehaves as it is told."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from importlib.metadata import version
+from typing import Any, NoReturn
+
+import pytest
+
+pytest.importorskip("nats")
+
+from nats.aio.client import Client
+from nats.protocol.parser import Parser
+
+from pymailbox import StorageUnavailableError
+from pymailbox.backends.jetstream.client import LinkClient
+
+INFO = b'INFO {"server_id":"x","version":"2.12.0","max_payload":1048576,"headers":true}\r\n'
+SECONDS = 5.0
+
+Answer = Callable[[int, int, bytes], bytes]
+"""What is said to the how-manieth line of the how-manieth connection, both from 1 on."""
+
+
+def usual(_: int, __: int, line: bytes) -> bytes:
+    return b"PONG\r\n" if line.startswith(b"PING") else b""
+
+
+class Server:
+    """Says INFO, and then what it is told to."""
+
+    def __init__(self, answer: Answer) -> None:
+        self.writers: list[asyncio.StreamWriter] = []
+        self._answer = answer
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.writers.append(writer)
+        connection, number = len(self.writers), 0
+        writer.write(INFO)
+        with suppress(OSError):
+            while line := await reader.readline():
+                number += 1
+                writer.write(self._answer(connection, number, line))
+
+    def stall(self) -> None:
+        """Takes nothing any more."""
+        self.writers[-1].transport.pause_reading()  # type: ignore[attr-defined]
+
+    def cut(self) -> None:
+        self.writers[-1].transport.abort()
+
+
+@asynccontextmanager
+async def connected(answer: Answer = usual, **options: Any) -> AsyncIterator[tuple[LinkClient, Server]]:
+    server = Server(answer)
+    async with asyncio.timeout(SECONDS), await asyncio.start_server(server.serve, "127.0.0.1", 0) as listening:
+        client = LinkClient()
+        await client.connect(
+            f"nats://127.0.0.1:{listening.sockets[0].getsockname()[1]}",
+            **{"max_reconnect_attempts": -1, "reconnect_time_wait": 0.01, "error_cb": ignored, **options},
+        )
+        try:
+            yield client, server
+        finally:
+            await client.close()
+            for writer in server.writers:
+                writer.transport.abort()
+
+
+async def ignored(_: Exception) -> None:
+    """Errors that are expected."""
+
+
+async def until(condition: Callable[[], object]) -> None:
+    while not condition():  # noqa: ASYNC110  in a test, with a limit of time
+        await asyncio.sleep(0.005)
+
+
+# -- sending -----------------------------------------------------------------------------------------------------------
+
+
+async def test_what_is_sent_goes_in_one_piece() -> None:
+    """From Python 3.12 on an event loop's `writelines` leaves a socket that was just lost in its selector, by number:
+    the next one with the same is deaf.
+    """
+    heard = []
+
+    def answer(connection: int, number: int, line: bytes) -> bytes:
+        heard.append(line)
+        return usual(connection, number, line)
+
+    async with connected(answer) as (client, _):
+        writer: Any = client._transport._io_writer  # type: ignore[union-attr]
+        writer.writelines = refuse(AssertionError("writelines"))
+        for data in (b"1", b"2", b"3"):
+            client.send("a", data)
+        await client.publish("a", b"4")
+        await client.flush()
+        assert [line[:1] for line in heard if line[0] in b"1234"] == [b"1", b"2", b"3", b"4"]
+
+
+@pytest.mark.parametrize("error", [RuntimeError, AttributeError, TypeError])
+async def test_a_socket_that_is_no_more_is_a_lost_connection(error: type[Exception]) -> None:
+    async with connected() as (client, _):
+        writer: Any = client._transport._io_writer  # type: ignore[union-attr]
+        writer.write = writer.writelines = refuse(error("there is no socket"))
+        with pytest.raises(ConnectionError):
+            client.send("a", b"")
+        del writer.write, writer.writelines
+
+
+def refuse(error: Exception) -> Callable[..., NoReturn]:
+    def raising(*_: object) -> NoReturn:
+        raise error
+
+    return raising
+
+
+async def test_what_waits_to_be_sent_is_counted() -> None:
+    async with connected() as (client, server):
+        assert client.unsent == 0
+        async with asyncio.timeout(SECONDS):
+            await until(lambda: server.writers)
+        server.stall()
+        for _ in range(16):
+            client.send("a", bytes(1_000_000))
+        await asyncio.sleep(0)
+        assert client.unsent > client._max_pending_size
+        server.cut()
+
+
+# -- reconnecting ------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A connection whose server does not answer the last ping of an attempt counts as lost soon."""
+    flush = LinkClient.flush
+    monkeypatch.setattr(LinkClient, "flush", lambda self, timeout=0.1: flush(self, min(timeout, 0.1)))
+
+
+def reconnecting(second: Answer) -> Answer:
+    """Says something else on the second connection; what comes from the third on is heard."""
+
+    def answer(connection: int, number: int, line: bytes) -> bytes:
+        if connection == 2:
+            return second(connection, number, line)
+        if line.startswith(b"SUB") and connection > 2:
+            return b"MSG a 1 5\r\nhello\r\n"
+        return usual(connection, number, line)
+
+    return answer
+
+
+@pytest.mark.usefixtures("hasty")
+async def test_half_a_message_of_an_attempt_that_failed_is_forgotten() -> None:
+    def half(connection: int, number: int, line: bytes) -> bytes:
+        return b"MSG a 1 500000\r\nhalf" if line.startswith(b"PING") and number > 2 else usual(connection, number, line)
+
+    heard = []
+    async with connected(reconnecting(half)) as (client, server):
+        await client.listen("a", lambda *message: heard.append(message))
+        server.cut()
+        await until(lambda: heard)
+        assert heard == [(b"a", b"", b"hello", b"")]
+        assert len(server.writers) == 3
+
+
+@pytest.mark.usefixtures("hasty")
+async def test_tasks_of_an_attempt_that_failed_are_ended() -> None:
+    def silent(connection: int, number: int, line: bytes) -> bytes:
+        return b"" if number > 2 else usual(connection, number, line)
+
+    heard = []
+    async with connected(reconnecting(silent)) as (client, server):
+        await client.listen("a", lambda *message: heard.append(message))
+        tasks = set()
+
+        def note() -> bool:
+            if len(server.writers) == 2:
+                tasks.update({client._reading_task, client._flusher_task, client._ping_interval_task})
+            return bool(heard)
+
+        server.cut()
+        await until(note)
+        now = {client._reading_task, client._flusher_task, client._ping_interval_task}
+        assert len(tasks - now) >= 3
+        assert all(task is None or task.done() for task in tasks - now)
+        assert not any(task is None or task.done() for task in now)
+
+
+async def test_an_attempt_that_fails_as_nobody_expects_is_made_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    heard = []
+    async with connected(reconnecting(usual)) as (client, server):
+        init, failures = client._process_connect_init, [ValueError("a line too long"), RuntimeError("what else")]
+
+        async def fail() -> None:
+            if failures:
+                raise failures.pop()
+            await init()
+
+        monkeypatch.setattr(client, "_process_connect_init", fail)
+        await client.listen("a", lambda *message: heard.append(message))
+        server.cut()
+        await until(lambda: heard)
+        assert client.is_connected
+
+
+async def test_what_still_comes_on_a_connection_before_is_not_heard() -> None:
+    heard = []
+    async with connected() as (client, server):
+        await client.listen("a", lambda *message: heard.append(message))
+        before: Any = client._transport
+        server.cut()
+        await until(lambda: len(server.writers) == 2 and client.is_connected)
+        before._io_reader._eof = False  # as if more had come before it ended
+        before._io_reader.feed_data(b"MSG a 1 5\r\nhello\r\n")
+        assert heard == []
+
+
+# -- ending ------------------------------------------------------------------------------------------------------------
+
+
+async def test_a_client_that_ends_says_so_though_something_was_still_to_be_sent() -> None:
+    ended = []
+    async with connected() as (client, _):
+        client.on_closed = lambda: ended.append(client.is_closed)
+        transport: Any = client._transport
+        transport.writelines = refuse(ConnectionResetError())
+        client._pending.append(b"PUB a  0\r\n\r\n")
+        client._pending_data_size += 12
+        with suppress(ConnectionResetError):
+            await client.close()
+        assert ended == [True]
+        assert transport._io_writer.is_closing()
+
+
+# -- another nats-py ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("missing", ["_ps", "_subs", "_pending", "_reading_task", "_flusher_task", "_transport"])
+async def test_a_nats_py_without_what_is_used_of_it_is_told(missing: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    init = Client.__init__
+
+    def without(client: Client) -> None:
+        init(client)
+        delattr(client, missing)
+
+    monkeypatch.setattr(Client, "__init__", without)
+    with pytest.raises(StorageUnavailableError, match=rf"{version('nats-py')} .*{missing}.* 2\.16"):
+        LinkClient()
+
+
+@pytest.mark.parametrize(
+    "missing", ["_process_msg", "_close", "_attempt_reconnect", "_connect_to_server", "_process_connect_init"]
+)
+async def test_a_nats_py_that_calls_other_methods_is_told(missing: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(Client, missing)
+    with pytest.raises(StorageUnavailableError, match=rf"{missing}.* 2\.16"):
+        LinkClient()
+
+
+@pytest.mark.parametrize(("name", "kind"), [("buf", list), ("state", str)])
+async def test_a_nats_py_with_another_parser_is_told(
+    name: str, kind: Callable[[], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reset = Parser.reset
+
+    def other(parser: Parser) -> None:
+        reset(parser)
+        setattr(parser, name, kind())
+
+    monkeypatch.setattr(Parser, "reset", other)
+    with pytest.raises(StorageUnavailableError, match=rf"{name}.* 2\.16"):
+        LinkClient()

@@ -1,0 +1,55 @@
+"""The connection to a stream's servers, with a client that does as it is told."""
+
+from __future__ import annotations
+
+import traceback
+from typing import Any
+
+import pytest
+
+pytest.importorskip("nats")
+
+from pymailbox import StorageUnavailableError
+from pymailbox.backends.jetstream.errors import NotSentError
+from pymailbox.backends.jetstream.link import Link
+from pymailbox.backends.jetstream.location import Address
+from pymailbox.contract.location import Connect
+
+
+def link_to_nowhere(monkeypatch: pytest.MonkeyPatch) -> tuple[Link, Any]:
+    """As if it were connected; and its client."""
+    link = Link(Address(("nats://localhost:4222",), "s", None), Connect({}), None)
+    link._nc._status = link._nc.CONNECTED
+    link._inbox = "_INBOX.me"
+    return link, link._nc
+
+
+async def test_why_no_answer_can_come_is_told_each_time_as_if_for_the_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    link, _ = link_to_nowhere(monkeypatch)
+    await link._on_error(Exception('nats: permissions violation for subscription to "_inbox.me.*"'))
+    told = []
+    for _ in range(3):
+        with pytest.raises(StorageUnavailableError, match="inbox_prefix") as raised:
+            await link.ask("subject")
+        told.append(len(traceback.extract_tb(raised.value.__traceback__)))
+    assert len(set(told)) == 1
+
+
+async def test_a_server_that_takes_nothing_is_sent_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    link, client = link_to_nowhere(monkeypatch)
+    sent = []
+    client._max_payload = client._max_pending_size = 1000
+    client.send = lambda subject, data, reply="": sent.append(data)
+    assert link.tell("a", b"1")
+    monkeypatch.setattr(type(client), "unsent", 999)
+    assert link.tell("a", b"2")
+    client._pending_data_size = 2
+    assert not link.tell("a", b"3")
+    for headers in (None, {"A": "b"}):
+        with pytest.raises(NotSentError):
+            await link.start("a", b"4", headers)
+    assert sent == [b"1", b"2"]
+    assert link._asked == {}
+    client._status = client.RECONNECTING
+    client._pending_data_size = 0
+    assert not link.tell("a", b"5")
