@@ -114,7 +114,7 @@ def test_a_missing_server_is_an_error_that_says_where_it_was_looked_for(monkeypa
         pass
     monkeypatch.delenv("PYMAILBOX_NATS_SERVER")
     monkeypatch.setattr(sysconfig, "get_path", lambda _: "/nowhere")
-    with pytest.raises(FileNotFoundError, match=r"requirements/demo.txt"), Servers(1):
+    with pytest.raises(FileNotFoundError, match=r"requirements/demo\.txt"), Servers(1):
         pass
 
 
