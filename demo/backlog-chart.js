@@ -6,8 +6,10 @@ import { numberText } from "./format.js";
 const SECONDS = 60;
 /** Of the drawing, as in index.html. */
 const HEIGHT = 40;
-/** That fill it at least. */
+/** The least that reaches as high as a line gets. */
 const FEW = 10;
+/** Above it, so that a time without a network is seen behind a full outbox. */
+const MARGIN = 8;
 
 const backlog = element("server-backlog", SVGPathElement);
 const cutOff = element("server-cut-off", SVGPathElement);
@@ -32,7 +34,7 @@ export class BacklogChart {
     const top = Math.max(FEW, peak);
     const points = this.#looks.map(({ at, waiting, offline }) => ({
       x: Math.max(0, SECONDS - now + at),
-      y: HEIGHT * (1 - waiting / top),
+      y: HEIGHT - (HEIGHT - MARGIN) * (waiting / top),
       offline,
     }));
     const line = points.map(({ x, y }) => `L${x.toFixed(2)} ${y.toFixed(2)}`).join("");
