@@ -99,13 +99,18 @@ class DemoServer(Server):
     def serve_forever(self, poll_interval: float = 0.5) -> None:
         """Serve until interrupted or shut down. The server side has this thread, the answers have others."""
         serving = threading.Thread(target=super().serve_forever, args=(poll_interval,))
+
+        async def serve() -> None:
+            try:
+                await asyncio.to_thread(serving.join)
+            finally:
+                self.shutdown()
+                await self._side.close()
+
         serving.start()
-        try:
-            self._loop.run_until_complete(asyncio.to_thread(serving.join))
-        finally:
-            self.shutdown()
-            self._loop.run_until_complete(self._side.close())
-            self._loop.close()
+        # an interrupt cancels it, instead of being raised in the midst of anything
+        with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
+            runner.run(serve())
 
 
 def end_as_interrupted() -> None:
@@ -118,7 +123,7 @@ def end_as_interrupted() -> None:
     def interrupt(*_: object) -> None:
         for number in heard:
             signal.signal(number, signal.SIG_IGN)
-        raise KeyboardInterrupt
+        signal.raise_signal(signal.SIGINT)
 
     for number in heard:
         signal.signal(number, interrupt)
