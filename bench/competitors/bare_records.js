@@ -38,7 +38,7 @@ function records(database, durability) {
     const writer = new SegmentWriter(({ bytes, first, last }) =>
       transaction.objectStore("segments").put(bytes, [state.number, PRIORITY, last, first]),
     );
-    for (const segment of lane.takeCarried()) writer.append(segment.first, segment.bytesOf(segment.first));
+    for (const segment of lane.takeCarried()) writer.append(segment.first, segment.bytes);
     writer.flush();
   };
   const oneAtATime = () => Promise.reject(new Error("bare records come one at a time"));
