@@ -233,9 +233,6 @@ export interface ServerSide {
 
 export interface Tally {
   arrived: number;
-  /** The numbers of its messages. */
-  lowest: number;
-  highest: number;
   twice: number;
 }
 

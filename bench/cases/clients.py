@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 from bench.queues import Competitor, Job, Queue
 
 CLIENTS = 100
+
+IDLE_SECONDS = 3.0
 
 
 @asynccontextmanager
@@ -22,3 +25,11 @@ async def connected(job: Job, competitor: Competitor) -> AsyncIterator[None]:
     finally:
         for client in clients:
             await client.close()
+
+
+async def cost_of_idling(job: Job, competitor: Competitor, total: Callable[[], float]) -> float:
+    """How much a total of the servers grows in a second for each connected client."""
+    async with connected(job, competitor):
+        before = total()
+        await asyncio.sleep(IDLE_SECONDS)
+        return (total() - before) / CLIENTS / IDLE_SECONDS

@@ -1,6 +1,7 @@
 // The lower limit of pymailbox's own layout: the records that it writes and deletes for one message at a time, in bare
 // transactions, without Python and without the logic of a queue. It remembers what it stored.
 
+import { CARRIED } from "../../js/engine/stored-segments.js";
 import { SegmentWriter } from "../../js/model/segments.js";
 import { MailboxState } from "../../js/model/state.js";
 import { writeHead, writeRows } from "../../js/storage/stored-state.js";
@@ -11,9 +12,6 @@ const STORES = ["journal", "segments", "pages"];
 const PRIORITY = 0;
 const HOLDER = "holder";
 const TERMS = { maxDeliveries: 0, lease: 60_000, locked: true };
-
-/** As in `js/engine/stored-segments.js`. */
-const CARRIED = 4096;
 
 /**
  * @param {IDBDatabase} database @param {import("../types.js").Durability} durability

@@ -9,7 +9,7 @@ import { laneRange } from "./read-transaction.js";
 import { ValueUnavailable } from "./unavailable-values.js";
 
 /** When the segments beside the head reach this many bytes, they are written to rows, neighbours as one. */
-const CARRIED = 4096;
+export const CARRIED = 4096;
 
 /** @typedef {import("./write-transaction.js").WriteTransaction} WriteTransaction */
 /** @typedef {import("../model/state.js").MailboxState} MailboxState */

@@ -45,13 +45,13 @@ async def test_what_arrives_is_counted_by_sender_through_a_kill(side: ServerSide
         await mailbox.enqueue(b"alice", b"")
         for number in (4, 3, 6):
             await mailbox.enqueue(b"alice", b"hello", headers={"number": str(number)})
-        await eventually(tallies, {"alice": {"arrived": 3, "lowest": 3, "highest": 6, "twice": 0}}, "tallies")
+        await eventually(tallies, {"alice": {"arrived": 3, "twice": 0}}, "tallies")
         await side.kill()
         assert not side.told()["runs"]
         await side.start()
         assert side.told()["runs"]
         await mailbox.enqueue(b"bob", b"x" * 2000, headers={"number": "1"})
-        bob = {"arrived": 1, "lowest": 1, "highest": 1, "twice": 0}
+        bob = {"arrived": 1, "twice": 0}
         await eventually(tallies, {"alice": side.told()["tallies"]["alice"], "bob": bob}, "tallies")
     assert [(each["place"], each["number"], len(each["text"])) for each in side.told()["last"]] == [
         (1, 4, 5),
