@@ -157,7 +157,9 @@ def _consumers() -> list[Target]:
         ("the busier one of two consumers of 16 slow messages", "sharing", 10.0, ""),
     ]
     engines = [engine for engine in ENGINES if engine != "chromium-sqlite" and engine not in ON_SERVERS]
-    targets = [Target(text, engine, reached, least) for text, reached, least in figures for engine in engines]
+    # in memory a call costs next to nothing, so there is none to be saved
+    saving = [engine for engine in engines if engine != "memory"]
+    targets = [Target(text, engine, reached, least) for text, reached, least in figures for engine in saving]
     for text, case, most, unit in others:
         targets += [Target(text, engine, _figure(case, 1), most, at_most=True, unit=unit) for engine in engines]
     return targets
