@@ -22,8 +22,8 @@
  *   without that value, see `unavailable-values.js`.
  * - A transaction that fails with its connection is tried again on a new one, a bounded number of times, but only if
  *   the database shows that it was not committed.
- * - On a full disk an operation that stores nothing is tried again with the reserve given up, and then after making the
- *   browser tidy up. An operation that stores messages puts the reserve back in the same transaction if it is known to
+ * - On a full disk an operation that stores nothing is tried again with the reserve given up, then after making the
+ *   browser tidy up, and at last without moving a message to the dead letters, which would need room for it. An operation that stores messages puts the reserve back in the same transaction if it is known to
  *   be gone, so as not to use up its space; it also checks now and then, since other contexts give the reserve up too.
  */
 
@@ -314,7 +314,8 @@ export class GroupCommit {
       if (!mayPass(failure.error) && (wasAlone || attempt > 0)) break;
       if (isFull) await this.#headroom.makeRoom(this.#connection, attempt);
       const only = [submitted];
-      failure = await this.#commit(durability, operation.needsNotes(), () => only.pop(), true);
+      const isLast = isFull && attempt === TIDYINGS - 1;
+      failure = await this.#commit(durability, operation.needsNotes(), () => only.pop(), true, isLast);
     }
     if (failure !== undefined) submitted.reject(failure.error);
   }
@@ -337,9 +338,10 @@ export class GroupCommit {
    * @param {IDBTransactionDurability} durability @param {boolean} notes whether the unload notes are part of it
    * @param {() => Submitted | undefined} join gives the next operation that shares it
    * @param {boolean} [readFirst] whether every state must be read, not taken from memory
+   * @param {boolean} [lacksRoom] whether it must do without room for messages
    * @returns {Promise<Failure | undefined>} why it failed, in which case no promise has been resolved
    */
-  async #commit(durability, notes, join, readFirst = false) {
+  async #commit(durability, notes, join, readFirst = false, lacksRoom = false) {
     /** @type {WriteTransaction | undefined} */
     let tx;
     let finished = false;
@@ -359,6 +361,7 @@ export class GroupCommit {
         this.#writeLeases,
         readFirst,
       );
+      tx.lacksRoom = lacksRoom;
       this.#filling = true;
       try {
         for (let next = join(); next !== undefined; next = join()) {
