@@ -254,7 +254,9 @@ export class GroupCommit {
       failure = await this.#commit(durability, notes, () => again.shift() ?? join(), true);
     }
     if (failure !== undefined) {
-      if (joined.length === 0) for (const submitted of this.#queue.takeAll()) submitted.reject(failure.error);
+      // unless it was only the last user's end, and the next one is here
+      const isOver = failure.error.name !== "MailboxClosedError" || !this.#connection.isInUse;
+      if (joined.length === 0 && isOver) for (const one of this.#queue.takeAll()) one.reject(failure.error);
       for (const submitted of joined) {
         const wasAlone = joined.length === 1 && !failure.served;
         if (!submitted.refused) await this.#retryAlone(submitted, durability, failure, wasAlone);
