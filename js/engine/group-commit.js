@@ -23,8 +23,9 @@
  * - A transaction that fails with its connection is tried again on a new one, a bounded number of times, but only if
  *   the database shows that it was not committed.
  * - On a full disk an operation that stores nothing is tried again with the reserve given up, then after making the
- *   browser tidy up, and at last without moving a message to the dead letters, which would need room for it. An operation that stores messages puts the reserve back in the same transaction if it is known to
- *   be gone, so as not to use up its space; it also checks now and then, since other contexts give the reserve up too.
+ *   browser tidy up, and at last without moving any message to the dead letters, which takes room. An operation that
+ *   stores messages puts the reserve back in the same transaction if it is known to be gone, so as not to use up its
+ *   space; it also checks now and then, since other contexts give the reserve up too.
  */
 
 import { MailboxError, attempt, translate } from "../model/errors.js";
