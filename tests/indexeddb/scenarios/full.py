@@ -47,7 +47,7 @@ LARGE = Random(0).randbytes(1024 * 1024)
 browsers compress."""
 
 
-LARGER = LARGE * 8
+LARGER = LARGE * 5
 """Payload of a message that could not be moved even into all the room that can be made."""
 
 
