@@ -124,8 +124,10 @@ export class Life {
   id = randomName();
   /** Whether a lock shows that it lives. */
   locked = false;
-  /** Whether others can see that it lives; until then it may hold nothing. */
+  /** Whether others can see that it lives, or could; until then it may hold nothing. */
   begun = false;
+  /** Whether its lock was taken away: others may take what it holds, so nothing may be added to that. */
+  hasLostLock = false;
   /** Whether everything that it held has been given back or taken. */
   over = false;
   #ended = false;
@@ -151,13 +153,20 @@ export class Life {
   async #begin() {
     this.#liveness.here.add(this.id);
     try {
-      this.#release = await this.#liveness.locks.keep(LOCK_PREFIX + this.id, () => this.#onLost(this));
+      this.#release = await this.#liveness.locks.keep(LOCK_PREFIX + this.id, () => {
+        this.hasLostLock = true;
+        this.#onLost(this);
+      });
       this.locked = true;
       if (this.#ended) this.#release();
     } catch {
       // there are no locks, or the browser refuses them here: a heartbeat then shows that it lives
     }
     this.begun = true;
+  }
+
+  get mayClaim() {
+    return this.begun && !this.hasLostLock;
   }
 
   end() {

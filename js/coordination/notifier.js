@@ -10,6 +10,7 @@
  * hear an answer.
  */
 
+import { attempt } from "../model/errors.js";
 import { randomName } from "../model/ids.js";
 
 /** The name of the channel. */
@@ -218,7 +219,7 @@ export class Notifier {
     const { mailbox, depth } = notification;
     if (depth !== undefined) {
       for (const listener of [...this.#listeners]) {
-        if (listener.mailbox === mailbox && !excluded.includes(listener)) listener.receiveDepth(depth);
+        if (listener.mailbox === mailbox && !excluded.includes(listener)) attempt(() => listener.receiveDepth(depth));
       }
     }
     for (const onNotify of this.#onNotify) onNotify(notification);

@@ -22,9 +22,10 @@
  *   without that value, see `unavailable-values.js`.
  * - A transaction that fails with its connection is tried again on a new one, a bounded number of times, but only if
  *   the database shows that it was not committed.
- * - On a full disk an operation that stores nothing is tried again with the reserve given up, and then after making the
- *   browser tidy up. An operation that stores messages puts the reserve back in the same transaction if it is known to
- *   be gone, so as not to use up its space; it also checks now and then, since other contexts give the reserve up too.
+ * - On a full disk an operation that stores nothing is tried again with the reserve given up, then after making the
+ *   browser tidy up, and at last without moving any message to the dead letters, which takes room. An operation that
+ *   stores messages puts the reserve back in the same transaction if it is known to be gone, so as not to use up its
+ *   space; it also checks now and then, since other contexts give the reserve up too.
  */
 
 import { MailboxError, attempt, translate } from "../model/errors.js";
@@ -254,7 +255,9 @@ export class GroupCommit {
       failure = await this.#commit(durability, notes, () => again.shift() ?? join(), true);
     }
     if (failure !== undefined) {
-      if (joined.length === 0) for (const submitted of this.#queue.takeAll()) submitted.reject(failure.error);
+      // unless it was only the last user's end, and the next one is here
+      const isOver = failure.error.name !== "MailboxClosedError" || !this.#connection.isInUse;
+      if (joined.length === 0 && isOver) for (const one of this.#queue.takeAll()) one.reject(failure.error);
       for (const submitted of joined) {
         const wasAlone = joined.length === 1 && !failure.served;
         if (!submitted.refused) await this.#retryAlone(submitted, durability, failure, wasAlone);
@@ -314,7 +317,8 @@ export class GroupCommit {
       if (!mayPass(failure.error) && (wasAlone || attempt > 0)) break;
       if (isFull) await this.#headroom.makeRoom(this.#connection, attempt);
       const only = [submitted];
-      failure = await this.#commit(durability, operation.needsNotes(), () => only.pop(), true);
+      const isLast = isFull && attempt === TIDYINGS - 1;
+      failure = await this.#commit(durability, operation.needsNotes(), () => only.pop(), true, isLast);
     }
     if (failure !== undefined) submitted.reject(failure.error);
   }
@@ -337,9 +341,10 @@ export class GroupCommit {
    * @param {IDBTransactionDurability} durability @param {boolean} notes whether the unload notes are part of it
    * @param {() => Submitted | undefined} join gives the next operation that shares it
    * @param {boolean} [readFirst] whether every state must be read, not taken from memory
+   * @param {boolean} [lacksRoom] whether it must do without room for messages
    * @returns {Promise<Failure | undefined>} why it failed, in which case no promise has been resolved
    */
-  async #commit(durability, notes, join, readFirst = false) {
+  async #commit(durability, notes, join, readFirst = false, lacksRoom = false) {
     /** @type {WriteTransaction | undefined} */
     let tx;
     let finished = false;
@@ -359,6 +364,7 @@ export class GroupCommit {
         this.#writeLeases,
         readFirst,
       );
+      tx.lacksRoom = lacksRoom;
       this.#filling = true;
       try {
         for (let next = join(); next !== undefined; next = join()) {

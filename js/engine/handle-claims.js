@@ -75,7 +75,7 @@ class HandleClaimant {
         this.#noteAcked(found, waits);
         onCommit(found);
       });
-    return holder.life.begun && !engine.groupCommit.isRetryDue ? look() : whenReady(this.#operations).then(look);
+    return holder.life.mayClaim && !engine.groupCommit.isRetryDue ? look() : whenReady(this.#operations).then(look);
   }
 
   /** @param {Look} found @param {boolean} waits */
@@ -99,8 +99,7 @@ class HandleClaimant {
  * @param {Operations} operations
  */
 async function whenReady(operations) {
-  const { life } = operations.holder;
-  if (!life.begun) await life.begin();
+  await operations.holder.ready();
   await operations.retryUnavailableIfDue();
 }
 
@@ -110,7 +109,7 @@ async function whenReady(operations) {
  */
 function lookAtMemory(operations) {
   const { engine, holder, mailbox } = operations;
-  if (holder.isClosed || !holder.life.begun || !operations.isCaughtUp) return undefined;
+  if (holder.isClosed || !holder.life.mayClaim || !operations.isCaughtUp) return undefined;
   const state = engine.groupCommit.stateInMemory(mailbox);
   if (state === undefined || holder.hasLostAll(state) || state.isReady(Date.now())) return undefined;
   return foundIn(operations, state, NO_BATCH, false, Infinity);
@@ -140,7 +139,7 @@ function parkedClaim(operations, limit, cancelled) {
   const { holder, mailbox } = operations;
   const operation = operations.operation(() => Promise.reject(closed()), {
     atHand: (tx, state) => {
-      if (cancelled.isCancelled || holder.isClosed || !holder.life.begun) return undefined;
+      if (cancelled.isCancelled || holder.isClosed || !holder.life.mayClaim) return undefined;
       flush(tx);
       const found = findAtHand(tx, state, limit);
       if (found === undefined || found.entries.length === 0) return undefined;
@@ -178,7 +177,7 @@ function parkedClaim(operations, limit, cancelled) {
 function lookOnce(operations, limit, cancelled, first, onCommit) {
   const { holder, mailbox } = operations;
   const atHand = (/** @type {WriteTransaction} */ tx, /** @type {MailboxState} */ state) => {
-    if (cancelled.isCancelled || !holder.life.begun) return undefined;
+    if (cancelled.isCancelled || !holder.life.mayClaim) return undefined;
     const found = findAtHand(tx, state, limit);
     if (found === undefined || (found.entries.length === 0 && first === undefined)) return undefined;
     // acknowledging a queued message removes what could be claimed
@@ -203,6 +202,8 @@ function lookOnce(operations, limit, cancelled, first, onCommit) {
       };
       // cancelled before its turn, or before another attempt: nothing is claimed, so nothing has to go back
       if (cancelled.isCancelled || !holder.life.begun) return found;
+      // others may have what this life held, which is not seen any more once it has claimed something else
+      if (holder.life.hasLostLock) return { ...found, isCutShort: true };
       const acked = first === undefined ? 0 : await ackIn(operations, tx, state, first.ids, first.heldIn);
       // the page has been left or a lock lost meanwhile: the next life holds nothing until it has what the last one
       // held

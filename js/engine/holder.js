@@ -43,6 +43,8 @@ export class Holder {
   #isHolding = false;
   /** The last transaction that it took part in. @type {WriteTransaction | undefined} */
   #lastTx;
+  /** The beginning of a life in place of one that has lost its lock. @type {Promise<void> | undefined} */
+  #renewing;
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   #retry;
   #retryAfter = FIRST_RETRY;
@@ -161,17 +163,26 @@ export class Holder {
     return new Life(this.#engine.liveness, (lost) => this.#renew(lost));
   }
 
+  /** Resolves when its life may claim. */
+  async ready() {
+    await this.#renewing;
+    if (!this.life.begun) await this.life.begin();
+  }
+
   /** Begins a new life after the last one lost its lock; it inherits what that one held. @param {Life} lost */
   async #renew(lost) {
     if (lost !== this.life || this.#isGone) return;
     const next = this.#newLife();
-    await next.begin();
+    // now: a commit that finds that others have taken everything would look as if nothing had been held
+    const held = this.#isHolding || this.underWay > 0;
+    await (this.#renewing = next.begin());
     if (lost !== this.life || this.#isGone) {
       next.end();
       return;
     }
-    this.pending.addLife(lost, { noted: false, inherited: true, held: this.#isHolding || this.underWay > 0 });
+    this.pending.addLife(lost, { noted: false, inherited: true, held: held || this.underWay > 0 });
     this.life = next;
+    this.#isHolding = false;
     await this.releasePending();
   }
 

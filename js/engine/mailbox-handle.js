@@ -415,12 +415,17 @@ export class MailboxHandle {
   async bury(id, reason) {
     const { life: since } = this.#holder;
     await this.#operations.retryUnavailableIfDue();
-    return this.#operations.submitStoring(async (tx, state) => {
-      if (since.over) return false;
-      const buried = await deadLetters.bury(tx, state, this.#holder.life.id, eachId(id)[0], reason);
-      if (buried) tx.changed(this.mailbox);
-      return buried;
-    });
+    // on a full disk it gets the room of the reserve: what it stores, it deletes elsewhere
+    const { durability } = this.#options;
+    return this.#operations.submit(
+      async (tx, state) => {
+        if (since.over) return false;
+        const buried = await deadLetters.bury(tx, state, this.#holder.life.id, eachId(id)[0], reason);
+        if (buried) tx.changed(this.mailbox);
+        return buried;
+      },
+      { durability },
+    );
   }
 
   /**

@@ -111,7 +111,8 @@ export class PendingReleases {
       if (noted) tx.store("notes").delete(life.id);
       if (!inherited) released += countOf(await tx.run(state, state.releaseAll(life.id)));
       else if (state.bequeath(life.id, heir, terms)) anyInherited = true;
-      else if (held) taken.push(life);
+      // what a lost life still had has never belonged to the lives after it, so these have lost nothing either
+      else if (held && !anyInherited) taken.push(life);
     }
     for (const [, one] of owed) one.doneIn = tx;
     // after that, since these may be messages that a past life held

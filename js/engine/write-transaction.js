@@ -38,6 +38,8 @@ export class WriteTransaction extends ReadTransaction {
   notifications = new Map();
   /** Parked calls that have claimed in it. @type {Served[]} */
   served = [];
+  /** Whether there is no room to move messages: those that should become dead letters are queued instead. */
+  lacksRoom = false;
   /** What to do after the commit. @type {(() => void)[]} */
   afterCommit = [];
 

@@ -159,6 +159,10 @@ export class Connection {
     return this.#birth ?? "";
   }
 
+  get isInUse() {
+    return this.#users > 0;
+  }
+
   /** Must be paired with `leave`. */
   enter() {
     this.#users += 1;
@@ -183,7 +187,7 @@ export class Connection {
   async begin(mode, durability, stores = ORDINARY_STORES) {
     for (let attempt = 1; ; attempt++) {
       // a connection that nobody would close must not be opened
-      if (this.#users === 0) throw closed();
+      if (!this.isInUse) throw closed();
       /** @type {IDBDatabase | undefined} */
       let database;
       try {
@@ -203,7 +207,7 @@ export class Connection {
    * @returns {IDBTransaction | undefined}
    */
   beginNow(mode, durability, stores = ORDINARY_STORES) {
-    if (this.#users === 0) return undefined;
+    if (!this.isInUse) return undefined;
     try {
       return this.#opened?.transaction(stores, mode, { durability });
     } catch {

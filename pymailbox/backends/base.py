@@ -654,7 +654,7 @@ class EmbeddedMailbox(Mailbox):
             return
         try:
             self._observer.on_depth_change(depth)
-        except Exception:
+        except (Exception, asyncio.CancelledError):  # of whatever it has looked at: nobody has cancelled this call
             _logger.exception("the depth observer of %r raised", self)
 
 

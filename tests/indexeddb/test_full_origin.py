@@ -37,6 +37,8 @@ def test_full_origin(small_origin: PythonRuntime) -> None:
         small_origin.run_async(f"await full.prepare('the {time} time'); await full.fill()")
         for step in (
             "nothing_new_is_stored",
+            "what_little_becomes_a_dead_letter_does",
+            "what_has_no_room_as_a_dead_letter_is_queued_instead",
             "the_rest_goes_on",
             "it_goes_on_when_the_reserve_is_used_up",
             "calls_that_share_the_failed_commit_fail_alone",

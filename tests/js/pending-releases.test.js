@@ -147,6 +147,18 @@ test("messages that others have taken end the life that held them, once that is 
   assert.deepEqual(taken, [old]);
 });
 
+test("a lock that is lost again before the first life was inherited takes nothing", async () => {
+  const state = stateOf(["first"]);
+  const pending = new PendingReleases(notes);
+  // a commit was under way when the second one was lost, but has failed
+  for (const id of ["first", "second"]) pending.addLife(life(id), { noted: false, inherited: true, held: true });
+  const { tx, complete } = transaction();
+  assert.deepEqual(await pending.release(tx, state, "third", TERMS, nobody), { released: 0, inherited: true });
+  complete();
+  assert.ok(state.isHeldBy("third", { priority: 0, sequence: 0 }));
+  assert.ok(pending.isEmpty);
+});
+
 test("a page that is left again while its lives are released keeps the notes that are written then", async () => {
   const state = stateOf(["old", "older"]);
   const pending = new PendingReleases(notes);

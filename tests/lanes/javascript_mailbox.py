@@ -603,7 +603,7 @@ def _logging(told: Callable[[int], None]) -> Callable[[int], None]:
     def tell(depth: int) -> None:
         try:
             told(depth)
-        except Exception:
+        except (Exception, asyncio.CancelledError):
             logging.getLogger(__name__).exception("an observer raised")
             raise
 

@@ -369,7 +369,7 @@ class SmallMailbox(_Stored):
         if self._observer is not None:
             try:
                 self._observer.on_depth_change(depth)
-            except Exception:
+            except (Exception, asyncio.CancelledError):
                 logging.getLogger(__name__).exception("the observer raised")
 
     def tell_others(self) -> None:

@@ -32,11 +32,12 @@ export async function bury(tx, state, holder, id, reason) {
 }
 
 /**
- * As `buryOrSalvage`, but what cannot be read at present stays where it is.
+ * As `buryOrSalvage`, but what cannot be read at present, or has no room as a dead letter, stays where it is.
  * @param {WriteTransaction} tx @param {MailboxState} state @param {Place} place @param {number} delivery
- * @param {string} reason @returns {Promise<boolean>} whether it could be read
+ * @param {string} reason @returns {Promise<boolean>} whether it is a dead letter
  */
-export async function buryIfReadable(tx, state, place, delivery, reason) {
+export async function buryIfPossible(tx, state, place, delivery, reason) {
+  if (tx.lacksRoom) return false;
   try {
     await buryOrSalvage(tx, state, place, delivery, reason);
     return true;

@@ -4,7 +4,7 @@ import { failures } from "../../model/delivery.js";
 import { countOf } from "../../model/queries.js";
 import { diedReason } from "../../model/reasons.js";
 import { result } from "../../storage/requests.js";
-import { buryIfReadable } from "./dead-letters.js";
+import { buryIfPossible } from "./dead-letters.js";
 
 /**
  * Takes back what gone holders held, and holders whose page was left according to an unload note. A note releases: the
@@ -35,7 +35,7 @@ export async function recover(tx, mailbox, state, gone) {
         continue;
       const reason = diedReason(failures(delivery), maxDeliveries);
       for (let sequence = from; sequence < to; sequence++) {
-        await buryIfReadable(tx, state, { priority, sequence }, delivery, reason);
+        await buryIfPossible(tx, state, { priority, sequence }, delivery, reason);
       }
     }
   }

@@ -11,7 +11,7 @@ import { deleteRowsOf, forgetDeadIds, forgetErrors, keepError } from "../message
 import { Unreadable } from "../read-transaction.js";
 import { deleteDead, deleteDeadAmong, deleteDeadAtHand, deleteSegments, flush } from "../stored-segments.js";
 import { ValueUnavailable } from "../unavailable-values.js";
-import { buryIfReadable } from "./dead-letters.js";
+import { buryIfPossible } from "./dead-letters.js";
 
 /** @typedef {import("../write-transaction.js").WriteTransaction} WriteTransaction */
 /** @typedef {import("../../model/state.js").MailboxState} MailboxState */
@@ -158,8 +158,8 @@ function ackOne(tx, state, place, id) {
 }
 
 /**
- * Gives back a message that a holder has. As failed, it becomes a dead letter after too many failures, if it can be
- * read; as not failed, its hand-out is undone.
+ * Gives back a message that a holder has. As failed, it becomes a dead letter after too many failures, if that is
+ * possible now; as not failed, its hand-out is undone.
  * @param {WriteTransaction} tx @param {MailboxState} state @param {string} holder @param {number} maxDeliveries
  * @param {Id} id
  * @param {number} due 0 for at once @param {string | undefined} error @param {boolean} failed
@@ -172,7 +172,7 @@ export async function nack(tx, state, holder, maxDeliveries, id, due, error, fai
   if (error !== undefined) keepError(tx, state, place, error);
   if (failed && maxDeliveries > 0 && failures(delivery) >= maxDeliveries) {
     const reason = failedReason(failures(delivery), maxDeliveries);
-    if (await buryIfReadable(tx, state, place, delivery, reason)) return reason;
+    if (await buryIfPossible(tx, state, place, delivery, reason)) return reason;
   }
   if (due > Date.now()) state.delay(place, due);
   return true;

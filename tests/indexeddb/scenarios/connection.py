@@ -15,6 +15,7 @@ from tests.indexeddb.scenarios.support import (
     new_context,
     payloads,
     raised,
+    script,
     script_in_force,
 )
 
@@ -342,3 +343,17 @@ async def _delete_database() -> None:
         });
         """
     )
+
+
+async def check_mailbox_can_be_deleted_at_once_when_it_is_closed() -> None:
+    """Also if what its context does by itself, as after a page's note, finds that nobody uses the database any more."""
+    here = await new_context()
+    leave_note = script(
+        "(mailbox) => new BroadcastChannel('pymailbox').postMessage({ mailbox, notes: [['somebody', mailbox]] })"
+    )
+    for i in range(40):
+        mailbox = await here.open(f"closed and deleted {i}")
+        leave_note(mailbox.name)
+        await asyncio.sleep(i % 8 / 1000)
+        await mailbox.close()
+        assert await here.delete(mailbox.name)

@@ -221,6 +221,33 @@ async def _slow_locks() -> AsyncIterator[Any]:
         yield undo
 
 
+async def check_nothing_is_claimed_while_a_lock_is_away() -> None:
+    """Or it would look as if nobody had taken what was held before."""
+    here = await new_context()
+    async with await here.open("claims without a lock") as mailbox:
+        for i in range(3):
+            await mailbox.enqueue(b"s", b"%d" % i)
+        messages = aiter(mailbox.messages())
+        await anext(messages)
+        await load_model()
+        async with _slow_locks():
+            await foreign(_STEAL)
+            await foreign(
+                """
+                const state = await readState("claims without a lock");
+                const [[holder, terms]] = state.claims;
+                state.bequeath(holder, "somebody else", { ...terms, locked: false });
+                [state.leased, state.writer] = [false, "somebody else's context"];
+                await writeState("claims without a lock", state);
+                """
+            )
+            await mailbox.enqueue(b"s", b"new")
+            assert payloads(await mailbox.dequeue()) == [b"new"]
+        assert mailbox._lives_over == 1  # type: ignore[attr-defined]
+        await mailbox.enqueue(b"s", b"newer")
+        assert (await asyncio.wait_for(anext(messages), PATIENCE)).payload == b"newer"
+
+
 async def check_nothing_is_held_before_the_lock_is() -> None:
     async with _slow_locks():
         here = await new_context()

@@ -55,6 +55,16 @@ class PassesTheObserversErrorOn(SmallMailbox):
             self._observer.on_depth_change(depth)
 
 
+@breaks("observer.observer_that_raises_is_logged_and_harms_nothing")
+class TakesTheObserversErrorForItsOwnCancellation(SmallMailbox):
+    def observe(self, depth: int) -> None:
+        try:
+            super().observe(depth)
+        finally:
+            if depth == 2 and self._observer is not None:
+                raise asyncio.CancelledError
+
+
 @breaks("observer.observer_is_called_before_enqueue_returns", "observer.three_enqueues_make_three_calls")
 class TellsLater(SmallMailbox):
     def observe(self, depth: int) -> None:
