@@ -30,6 +30,20 @@ def print_json(data: Any) -> None:
     sys.stdout.flush()
 
 
+@contextmanager
+def with_standard_error() -> Iterator[None]:
+    """Where it is closed (``2>&-``), what is written there vanishes, instead of ending the command."""
+    if sys.stderr is not None:
+        yield
+        return
+    with Path(os.devnull).open("w", encoding="utf-8") as nowhere:
+        sys.stderr = nowhere
+        try:
+            yield
+        finally:
+            sys.stderr = None
+
+
 def warn(text: str) -> None:
     """A line for people, on the standard error."""
     with suppress(OSError):

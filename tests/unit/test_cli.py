@@ -308,6 +308,14 @@ def test_drain_keeps_what_it_could_not_write(run: Run, monkeypatch: pytest.Monke
     assert [record["delivery_count"] for record in run("peek", "inbox", "--json").json] == [0, 0]
 
 
+def test_closed_standard_error_ends_nothing(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stderr", None)
+    for arguments, code in ((("stats", "missing.db"), 1), (("stats", "memory://x"), 2), (("no-command",), 2)):
+        assert run(*arguments).code == code
+    assert run("enqueue", "inbox", stdin=b"hello", terminal=True).code == 0
+    assert sys.stderr is None
+
+
 # -- dead letters and deleting -----------------------------------------------------------------------------------------
 
 
