@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import shutil
 import stat
 import struct
 import sys
@@ -106,8 +107,11 @@ def reading(file: str, hint: str) -> Iterator[BinaryIO]:
 
 @contextmanager
 def whole_file(file: str) -> Iterator[BinaryIO]:
-    """A file that appears under its name once all of it is written; until then, what was there stays."""
-    target = Path(file)
+    """A file that appears under its name once all of it is written; until then, what was there stays.
+
+    A link stays one, and who may read what was there may read what comes in its place, and nobody else.
+    """
+    target = Path(os.path.realpath(file))
     if target.exists() and not target.is_file():  # a device or a pipe
         with target.open("wb") as device:
             yield device
@@ -115,6 +119,8 @@ def whole_file(file: str) -> Iterator[BinaryIO]:
     beside = target.with_name(f".{target.name}.{os.getpid()}.part")
     try:
         with beside.open("wb") as part:
+            if target.exists():
+                shutil.copymode(target, beside)
             yield part
             part.flush()
             os.fsync(part.fileno())

@@ -8,6 +8,7 @@ import json
 import os
 import re
 import sqlite3
+import stat
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
@@ -466,6 +467,18 @@ def test_export_that_fails_leaves_the_old_file(run: Run, tmp_path: Path, monkeyp
     assert (tmp_path / "inbox.ndjson").read_text() == "the old one"
     assert [path.name for path in tmp_path.iterdir() if path.name.endswith(".part")] == []
     assert run("export", "inbox", "-o", "nowhere/x").err == "pymailbox: nowhere/x: No such file or directory\n"
+
+
+def test_export_keeps_links_and_permissions(run: Run, tmp_path: Path) -> None:
+    fill("inbox")
+    private, link = tmp_path / "private.ndjson", tmp_path / "link.ndjson"
+    private.write_text("the old one")
+    private.chmod(0o600)
+    link.symlink_to("private.ndjson")
+    assert run("export", "inbox", "-o", "link.ndjson").code == 0
+    assert link.is_symlink()
+    assert private.read_text().startswith('{"format"')
+    assert sys.platform == "win32" or stat.S_IMODE(private.stat().st_mode) == 0o600
 
 
 @pytest.mark.parametrize("output", ["pymailbox.db", "./pymailbox.db", "link", "pymailbox.db-wal", "pymailbox.db-shm"])
