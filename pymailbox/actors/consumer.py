@@ -24,7 +24,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from ..contract.arguments import check_count, check_period
+from ..contract.arguments import check_count, check_flag, check_period
 from ..contract.errors import MailboxClosedError
 from ..contract.mailbox import Mailbox
 from ..runtime.suspension import suspension_is_wanted
@@ -77,7 +77,7 @@ class Consumer(Running):
         self._mailbox = mailbox
         self._concurrency = check_count("concurrency", concurrency)
         self._stop = Stop()
-        self._ordered = ordered_by_sender
+        self._ordered = check_flag("ordered_by_sender", ordered_by_sender)
         self._is_async = is_async(handler)
         """Otherwise the handler may block the event loop, or wait with ``run_sync``."""
         self._buffer = SenderOrderedBuffer() if ordered_by_sender else PrefetchBuffer()

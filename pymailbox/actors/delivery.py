@@ -11,6 +11,7 @@ from functools import partial
 from typing import Any, TypeAlias
 from uuid import UUID, uuid4
 
+from ..contract.arguments import storable
 from ..contract.capabilities import Capability
 from ..contract.errors import MailboxError, Reject, StorageFullError
 from ..contract.mailbox import Mailbox
@@ -26,6 +27,11 @@ from .stopping import Stop
 from .tracebacks import shortened, traceback_of
 
 Call: TypeAlias = Callable[[MessageRecord, Context], Awaitable[None]]
+
+LONGEST_LINE = 500
+"""Characters of a failure's text in a line of the log."""
+
+_MOST_LOOKED_AT = 10 * LONGEST_LINE
 
 _logger = logging.getLogger("pymailbox")
 
@@ -190,7 +196,7 @@ class Deliveries:
             )
 
     async def _reject(self, hold: Hold, rejection: Reject) -> None:
-        reason = str(rejection)
+        reason = _text_of(rejection) or type(rejection).__name__
         if rejection.__cause__ is not None:
             reason += f"\n\n{traceback_of(rejection.__cause__)}"
         await self._bury(hold, reason, rejection)
@@ -295,15 +301,24 @@ def _log(level: int, failure: BaseException, text: str, *values: object) -> None
 
 def _in_short(failure: BaseException) -> str:
     """Its type, and the first line of what it says."""
+    return ": ".join(filter(None, [type(failure).__name__, _first_line(_text_of(failure))]))
+
+
+def _text_of(failure: BaseException) -> str:
     try:
-        lines = str(failure).strip().splitlines()
+        return str(failure)
     except Exception:
-        lines = []  # what a handler raises may have no usable text
-    return ": ".join([type(failure).__name__, *lines[:1]])
+        return ""  # what a handler raises may have no usable text
+
+
+def _first_line(text: str) -> str:
+    """As a log can hold it, whatever it is written to: a failure may quote a payload of 64 MiB."""
+    line = (text[:_MOST_LOOKED_AT].strip().splitlines() or [""])[0]
+    return storable(line if len(line) <= LONGEST_LINE else f"{line[:LONGEST_LINE]}…")
 
 
 def _log_death(record: MessageRecord, reason: str, failure: Exception) -> None:
-    first_line = reason.strip().partition("\n")[0]
+    first_line = _first_line(reason)
     if isinstance(failure, Reject) and first_line:  # which is the text of the failure
         _log(logging.WARNING, failure, "message %s is a dead letter: %s", record.id, first_line)
     else:

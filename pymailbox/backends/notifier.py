@@ -38,6 +38,8 @@ class Listener:
         self._waiting: set[asyncio.Future[None]] = set()
         self._observe: weakref.WeakMethod[Callable[[int], None]] | None = None
         self._on_change: weakref.WeakMethod[Callable[[], None]] | None = None
+        self._superseded = 0
+        """How often the handle itself has stored something."""
         self._is_to_tell = False
         """Whether the last change has not been passed on yet."""
 
@@ -53,7 +55,11 @@ class Listener:
         """Another handle has stored something; ``depth`` messages are queued now."""
         if self._observe is not None:
             with suppress(RuntimeError):  # nobody listens in a closed loop
-                self.loop.call_soon_threadsafe(self._on_depth, depth)
+                self.loop.call_soon_threadsafe(self._on_depth, depth, self._superseded)
+
+    def supersede(self) -> None:
+        """The handle itself has stored something, and tells its observer at once: after that, no older depth."""
+        self._superseded += 1
 
     def listen_to_changes(self, on_change: Callable[[], None] | None) -> None:
         """As ``observe``, for changes of any kind."""
@@ -89,9 +95,9 @@ class Listener:
         self._waiting.discard(wakeup)
         wakeup.cancel()
 
-    def _on_depth(self, depth: int) -> None:
+    def _on_depth(self, depth: int, superseded: int) -> None:
         observe = self._observe and self._observe()
-        if observe:
+        if observe and superseded == self._superseded:
             observe(depth)
 
 
@@ -168,7 +174,9 @@ class Notifier:
         """
         if depth is not None:
             for listener in self._observing.get(name, ()):
-                if listener not in excluded:
+                if listener in excluded:
+                    listener.supersede()
+                else:
                     listener.notify(depth)
         if name in self._waiting:
             self.wake(name, count)

@@ -13,11 +13,11 @@ from typing import Any, Final, NoReturn
 
 from ..contract.errors import MailboxError
 from .arguments import parser
-from .errors import INTERRUPTED, PIPE_CLOSED, PROBLEM, USAGE, ProblemError, UsageError
+from .errors import INTERRUPTED, OK, PIPE_CLOSED, PROBLEM, USAGE, ProblemError, UsageError
 from .files import backup_file, compact_file, export_mailbox, import_mailbox
 from .read_commands import dead, peek, stats
 from .servers import as_told_here
-from .streams import leave_closed_pipe, warn
+from .streams import leave_closed_pipe, warn, with_standard_error
 from .text import one_line
 from .worker import work
 from .write_commands import discard, drain, enqueue, purge, redrive
@@ -39,6 +39,7 @@ _COMMANDS: Final[dict[str, Callable[[Namespace], Coroutine[Any, Any, int]]]] = {
 }
 
 
+@with_standard_error()
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs a command.
 
@@ -55,8 +56,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise ProblemError("there is no standard output to write to")
         with _interruptible():
             return asyncio.run(_COMMANDS[arguments.command](arguments))
-    except SystemExit as ending:  # argparse has said why
-        return ending.code if isinstance(ending.code, int) else USAGE
+    except SystemExit as ending:  # of argparse, which has said why, or of a handler
+        return _ended(ending.code)
     except KeyboardInterrupt:
         sys.stderr.write("\n")
         return INTERRUPTED
@@ -67,6 +68,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _fail(error, USAGE)
     except (MailboxError, ProblemError, OSError, ValueError) as error:
         return _fail(error, PROBLEM)
+
+
+def _ended(code: object) -> int:
+    """What ``sys.exit(code)`` means everywhere: a text is for people."""
+    if code is None or isinstance(code, int):
+        return OK if code is None else code
+    warn(str(code))
+    return PROBLEM
 
 
 def _fail(error: Exception, code: int) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import shutil
 import stat
 import struct
 import sys
@@ -28,6 +29,20 @@ def print_json(data: Any) -> None:
     """One JSON value, on the standard output; in ASCII, whatever the terminal speaks."""
     sys.stdout.write(json.dumps(data) + "\n")
     sys.stdout.flush()
+
+
+@contextmanager
+def with_standard_error() -> Iterator[None]:
+    """Where it is closed (``2>&-``), what is written there vanishes, instead of ending the command."""
+    if sys.stderr is not None:
+        yield
+        return
+    with Path(os.devnull).open("w", encoding="utf-8") as nowhere:
+        sys.stderr = nowhere
+        try:
+            yield
+        finally:
+            sys.stderr = None
 
 
 def warn(text: str) -> None:
@@ -92,8 +107,11 @@ def reading(file: str, hint: str) -> Iterator[BinaryIO]:
 
 @contextmanager
 def whole_file(file: str) -> Iterator[BinaryIO]:
-    """A file that appears under its name once all of it is written; until then, what was there stays."""
-    target = Path(file)
+    """A file that appears under its name once all of it is written; until then, what was there stays.
+
+    A link stays one, and who may read what was there may read what comes in its place, and nobody else.
+    """
+    target = Path(os.path.realpath(file))
     if target.exists() and not target.is_file():  # a device or a pipe
         with target.open("wb") as device:
             yield device
@@ -101,6 +119,8 @@ def whole_file(file: str) -> Iterator[BinaryIO]:
     beside = target.with_name(f".{target.name}.{os.getpid()}.part")
     try:
         with beside.open("wb") as part:
+            if target.exists():
+                shutil.copymode(target, beside)
             yield part
             part.flush()
             os.fsync(part.fileno())

@@ -233,7 +233,7 @@ def consume(
             caller.run(running.begin)
             stops.add(running.stop)
         except BaseException as error:  # an argument is invalid; or it comes out of a signal handler
-            if not running.begun:
+            if not running.give_up():
                 threads.end()
                 raise
             interruptions.append(error)
@@ -275,16 +275,30 @@ class _Running:
         self._make = make
         self._consumer: Consumer | None = None
         self._ending: asyncio.Task[BaseException | None] | None = None
+        self.begun = False
+        self._given_up = False
         self.over = threading.Event()
 
-    @property
-    def begun(self) -> bool:
-        return self._ending is not None
-
     async def begin(self) -> None:
-        self._consumer = self._make()
-        self._ending = asyncio.ensure_future(end_of(self._consumer))
-        self._ending.add_done_callback(self._end)
+        # the rest in the event loop's own thread, in which no signal handler raises between two steps
+        await asyncio.sleep(0)
+        self.begun = True  # first: either this sees that it was given up, or who gives it up sees that it has begun
+        try:
+            if self._given_up:
+                self._end(None)
+                return
+            self._consumer = self._make()
+            self._ending = asyncio.ensure_future(end_of(self._consumer))
+            self._ending.add_done_callback(self._end)
+        except BaseException:
+            self.begun = False
+            self._end(None)
+            raise
+
+    def give_up(self) -> bool:
+        """Begins nothing any more; whether it has begun already, so that its end has to be waited for."""
+        self._given_up = True
+        return self.begun
 
     def _end(self, _: object) -> None:
         self.over.set()

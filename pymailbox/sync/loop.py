@@ -207,7 +207,7 @@ class Caller:
             self._begin(call)
             call.wait()
             return call.outcome()
-        except MailboxClosedError:
+        except (MailboxClosedError, asyncio.CancelledError):
             if self._ending and threading.current_thread() is not threading.main_thread():
                 threading.Event().wait()  # a daemon: it is about to be stopped wherever it is
             raise
@@ -415,6 +415,11 @@ class SharedCaller(Caller):
             with suppress(TimeoutError):
                 async with asyncio.timeout(_END):
                     await closing()
+                    # consumers of what is closed, for example, which end a few turns later
+                    while left := asyncio.all_tasks() - {asyncio.current_task()}:
+                        for task in left:
+                            task.cancel()
+                        await asyncio.wait(left)
 
         self._ending = True
         with suppress(Exception):

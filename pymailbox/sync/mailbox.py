@@ -37,21 +37,27 @@ def _verb(
 ) -> Callable[Concatenate[SyncMailbox, _P], _T]:
     """The verb of a ``Mailbox``, without ``await``; ``on_lost`` gets a result that no longer reaches its caller."""
     name = method.__name__
+    iterates = name in _ITERATING
 
     def verb(self: SyncMailbox, /, *arguments: _P.args, **options: _P.kwargs) -> _T:
         caller, mailbox = self._handle()
         lost = None if on_lost is None else functools.partial(on_lost, mailbox)
-        positional = [_run_through(argument) for argument in arguments] if arguments else arguments
-        named = {key: _run_through(argument) for key, argument in options.items()} if options else options
+        positional = [_run_through(argument) for argument in arguments] if iterates else arguments
+        named = {key: _run_through(argument) for key, argument in options.items()} if iterates else options
         result: _T = caller.run(lambda: getattr(mailbox, name)(*positional, **named), lost)
         return result
 
     return _documented(verb, method, "Coroutine[Any, Any, ")
 
 
+_ITERATING: Final = ("enqueue_many", "dequeue", "ack_many", "promote")
+"""Verbs that take an iterable."""
+
+
 def _run_through(argument: Any) -> Any:
-    """An iterator's items: it has to run in the thread that passes it."""
-    return list(argument) if hasattr(argument, "__next__") else argument
+    """The items of an iterable: it may do anything as it is iterated, and has to do so in the thread that passes it."""
+    known = isinstance(argument, (list, tuple, str, bytes)) or not isinstance(argument, Iterable)
+    return argument if known else list(argument)
 
 
 def _stream(
@@ -149,7 +155,7 @@ class SyncMailbox:
         As ``Mailbox.ack_and_send``, with pairs of a ``SyncMailbox`` of the same database and what to enqueue there.
         """
         caller, mailbox = self._handle()
-        sends = [(self._target(target), message) for target, message in messages]
+        sends = self._sends(messages) if isinstance(messages, Iterable) else messages
         return caller.run(lambda: mailbox.ack_and_send(message_id, sends))
 
     def set_depth_observer(self, observer: MailboxDepthObserver | None) -> bool:
@@ -231,11 +237,18 @@ class SyncMailbox:
             self._open_in_child()
         return self._caller, self._mailbox
 
+    def _sends(self, messages: Iterable[Any]) -> list[Any]:
+        """The pairs, with the mailboxes to send to; the verb says what is wrong with what is no pair."""
+        return [
+            (self._target(one[0], f"messages[{index}][0]"), *one[1:]) if isinstance(one, tuple) and one else one
+            for index, one in enumerate(messages)
+        ]
+
     @staticmethod
-    def _target(mailbox: SyncMailbox) -> Mailbox:
-        """The mailbox to send to."""
+    def _target(mailbox: SyncMailbox, name: str = "mailbox") -> Mailbox:
+        """The mailbox to send to, which is the argument of that name."""
         if not isinstance(mailbox, SyncMailbox):
-            raise TypeError(f"mailbox must be an open SyncMailbox, not {type(mailbox).__name__}")
+            raise TypeError(f"{name} must be an open SyncMailbox, not {type(mailbox).__name__}")
         return mailbox._handle()[1]
 
     def _open_in_child(self) -> None:

@@ -8,6 +8,7 @@ import json
 import os
 import re
 import sqlite3
+import stat
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
@@ -308,6 +309,14 @@ def test_drain_keeps_what_it_could_not_write(run: Run, monkeypatch: pytest.Monke
     assert [record["delivery_count"] for record in run("peek", "inbox", "--json").json] == [0, 0]
 
 
+def test_closed_standard_error_ends_nothing(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stderr", None)
+    for arguments, code in ((("stats", "missing.db"), 1), (("stats", "memory://x"), 2), (("no-command",), 2)):
+        assert run(*arguments).code == code
+    assert run("enqueue", "inbox", stdin=b"hello", terminal=True).code == 0
+    assert sys.stderr is None
+
+
 # -- dead letters and deleting -----------------------------------------------------------------------------------------
 
 
@@ -458,6 +467,18 @@ def test_export_that_fails_leaves_the_old_file(run: Run, tmp_path: Path, monkeyp
     assert (tmp_path / "inbox.ndjson").read_text() == "the old one"
     assert [path.name for path in tmp_path.iterdir() if path.name.endswith(".part")] == []
     assert run("export", "inbox", "-o", "nowhere/x").err == "pymailbox: nowhere/x: No such file or directory\n"
+
+
+def test_export_keeps_links_and_permissions(run: Run, tmp_path: Path) -> None:
+    fill("inbox")
+    private, link = tmp_path / "private.ndjson", tmp_path / "link.ndjson"
+    private.write_text("the old one")
+    private.chmod(0o600)
+    link.symlink_to("private.ndjson")
+    assert run("export", "inbox", "-o", "link.ndjson").code == 0
+    assert link.is_symlink()
+    assert private.read_text().startswith('{"format"')
+    assert sys.platform == "win32" or stat.S_IMODE(private.stat().st_mode) == 0o600
 
 
 @pytest.mark.parametrize("output", ["pymailbox.db", "./pymailbox.db", "link", "pymailbox.db-wal", "pymailbox.db-shm"])

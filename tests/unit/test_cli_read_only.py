@@ -12,13 +12,13 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 
-from pymailbox import MessagePriority, StorageUnavailableError, open_mailbox
+from pymailbox import MessagePriority, StorageUnavailableError, list_mailboxes, open_mailbox
 from pymailbox.backends.sqlite.read_only import Reader, ReadOnlyMailbox, may_write
 from pymailbox.cli import main
 
@@ -49,7 +49,7 @@ class NoPrivilegesError(Exception):
     """This process cannot be kept from writing, nor become a user who can."""
 
 
-def _without_privileges(argv: tuple[str, ...]) -> Ran:
+def _without_privileges(command: Callable[[tuple[str, ...]], int], argv: tuple[str, ...]) -> Ran:
     """In a child process: the command, as a user with nobody's permissions."""
     if os.geteuid() == 0:
         try:
@@ -61,12 +61,12 @@ def _without_privileges(argv: tuple[str, ...]) -> Ran:
     out, err = io.TextIOWrapper(io.BytesIO(), encoding="utf-8"), io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         sys.stdin = io.TextIOWrapper(io.BytesIO(b"message"), encoding="utf-8")
-        code = main(argv)
+        code = command(argv)
         out.flush()
     return Ran(code, out.buffer.getvalue().decode(), err.getvalue())
 
 
-def run(*argv: str) -> Ran:
+def run(*argv: str, command: Callable[[tuple[str, ...]], int] = main) -> Ran:
     """Runs a command in a forked child, since the user nobody may not read this interpreter's own files."""
     if sys.platform == "win32":
         pytest.skip("Windows has neither fork nor these permissions: nothing is tested here")
@@ -74,7 +74,7 @@ def run(*argv: str) -> Ran:
     child = os.fork()
     if not child:
         try:
-            answer: object = _without_privileges(argv)
+            answer: object = _without_privileges(command, argv)
         except BaseException as error:
             answer = [type(error).__name__, repr(error)]
         with open(writes, "w") as pipe:  # noqa: PTH123
@@ -196,6 +196,42 @@ def test_what_writes_says_that_it_may_not(file: Path, argv: tuple[str, ...]) -> 
     assert (code, out) == (1, "")
     assert "can't be written" in err
     assert names_in(file.parent) == there
+
+
+def _program(argv: tuple[str, ...]) -> int:
+    """A program that lists the mailboxes, and then opens one."""
+    [file] = argv
+
+    async def work() -> None:
+        sys.stdout.write(f"{await list_mailboxes(Path(file))}\n")
+        await open_mailbox(f"sqlite:///{file}#inbox")
+
+    try:
+        asyncio.run(work())
+    except StorageUnavailableError as error:
+        sys.stderr.write(str(error))
+    return 0
+
+
+@pytest.mark.parametrize("in_use", [False, True])
+@pytest.mark.parametrize("folder_mode", [0o555, 0o777], ids=["read-only folder", "writable folder"])
+def test_program_that_may_not_write_leaves_nothing_in_the_way_of_others(
+    file: Path, in_use: bool, folder_mode: int
+) -> None:
+    with writer(file) if in_use else contextlib.nullcontext():
+        there = protect(file, folder_mode)
+        code, out, err = run(str(file), command=_program)
+        assert (code, out) == (0, "['inbox']\n")
+        assert "it cannot be written. Give yourself write permission" in err
+        assert names_in(file.parent) == there
+
+
+def test_file_that_may_not_even_be_read(file: Path) -> None:
+    protect(file, 0o555)
+    file.chmod(0o200)
+    code, out, err = run(str(file), command=_program)
+    assert (code, out) == (0, "")
+    assert "it cannot be read (Permission denied)" in err
 
 
 @pytest.mark.parametrize("in_use", [False, True])

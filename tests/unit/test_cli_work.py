@@ -43,8 +43,8 @@ def blocks(message, context):
     say(f"begins {message.payload.decode()}")
     if message.payload == b"last":
         context.stop()
-    if message.payload == b"exit":
-        sys.exit(7)
+    if message.payload.startswith(b"exit"):
+        sys.exit({b"exit 7": 7, b"exit": None}.get(message.payload, "there is no configuration"))
     time.sleep(float(message.payload) if message.payload[:1].isdigit() else 0)
     say(f"ends {message.payload.decode()}")
 
@@ -229,11 +229,18 @@ def test_bad_timeout_is_named(folder: Path, run: Run, handler: str, seconds: str
     assert left(folder)[1] == [(b"x", 0)]
 
 
-def test_exit_of_a_handler_is_the_exit_code(folder: Path, workers: list[Worker]) -> None:
-    fill(folder, b"exit")
+@pytest.mark.parametrize(
+    ("payload", "code", "words"),
+    [(b"exit 7", 7, ""), (b"exit", 0, ""), (b"exit in words", 1, "pymailbox: there is no configuration\n")],
+)
+def test_exit_of_a_handler_is_the_exit_code(
+    folder: Path, workers: list[Worker], payload: bytes, code: int, words: str
+) -> None:
+    fill(folder, payload)
     workers.append(worker := Worker(folder, "tasks:blocks", "jobs.db"))
-    assert worker.end() == (7, "begins exit\n")
-    assert left(folder)[1] == [(b"exit", 0)]
+    assert worker.end() == (code, f"begins {payload.decode()}\n")
+    assert worker.errors.partition("\n")[2] == words
+    assert left(folder)[1] == [(payload, 0)]
 
 
 @needs_signals

@@ -28,6 +28,7 @@ from pymailbox import (
 )
 from pymailbox.actors import consumer as consumer_module
 from pymailbox.actors import retrying as storage_module
+from pymailbox.actors.delivery import LONGEST_LINE
 from pymailbox.actors.pace import SOON, Pace
 from pymailbox.testing import Fault, FaultKind, FaultyMailbox
 from tests.unit.example_mailboxes import Database, SmallMailbox
@@ -590,6 +591,10 @@ class SpeechlessError(Exception):
         raise RuntimeError("on purpose")
 
 
+class SpeechlessReject(Reject):
+    __str__ = SpeechlessError.__str__
+
+
 async def test_log_says_what_was_raised_and_says_it_once(caplog: pytest.LogCaptureFixture) -> None:
     noted = KeyError("customer")
     noted.add_note("while reading row 7")
@@ -598,6 +603,9 @@ async def test_log_says_what_was_raised_and_says_it_once(caplog: pytest.LogCaptu
         b"empty": ValueError(),
         b"speechless": SpeechlessError(),
         b"reject": Reject("no lines\nat all"),
+        b"speechless reject": SpeechlessReject("on purpose"),
+        b"unprintable": Reject("a\udcff\rb"),
+        b"long": ValueError(b"\0" * 1_000_000),
     }
     async with open_mailbox("memory://", max_deliveries=1) as mailbox:
         for payload in failures:
@@ -618,6 +626,9 @@ async def test_log_says_what_was_raised_and_says_it_once(caplog: pytest.LogCaptu
         f"{given_up}: ValueError",
         f"{given_up}: SpeechlessError",
         "no lines",
+        "SpeechlessReject",
+        "a\\udcff",
+        f"{given_up}: ValueError: {str(failures[b'long'])[:LONGEST_LINE]}…",
     ]
 
 

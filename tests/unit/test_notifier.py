@@ -7,11 +7,12 @@ import math
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from datetime import UTC, datetime
-from uuid import UUID
+from pathlib import Path
+from uuid import UUID, uuid4
 
 import pytest
 
-from pymailbox import MailboxClosedError, MessagePriority, MessageRecord, MessageStatus
+from pymailbox import MailboxClosedError, MessagePriority, MessageRecord, MessageStatus, open_mailbox
 from pymailbox.backends.notifier import ClaimAttempt, Listener, Notifier, claim_or_wait
 from pymailbox.contract.moments import now_in_ms
 
@@ -172,3 +173,23 @@ async def test_waiting_ends_in_time_though_others_wait(queue: Queue) -> None:
 async def test_nobody_is_left_over(queue: Queue) -> None:
     await cancel([queue.waiter()[1] for _ in range(10)])
     assert not queue.notifier.listening
+
+
+class Depths(list[int]):
+    def on_depth_change(self, queued_messages: int) -> None:
+        self.append(queued_messages)
+
+
+@pytest.mark.parametrize("scheme", ["memory", "sqlite"])
+async def test_no_older_depth_comes_after_that_of_ones_own_enqueue(scheme: str, tmp_path: Path) -> None:
+    location = f"memory://{uuid4()}" if scheme == "memory" else f"sqlite:///{tmp_path}/mail.db"
+    async with open_mailbox(location) as mailbox, open_mailbox(location) as other:
+        mailbox.set_depth_observer(depths := Depths())
+        for queued in range(6, 37, 6):
+            for _ in range(5):
+                await other.enqueue(b"", b"")
+            await mailbox.enqueue(b"", b"")
+            assert depths[-1] == queued
+            await asyncio.sleep(0.02)
+            assert depths[-1] == queued, depths
+            assert depths == sorted(depths)

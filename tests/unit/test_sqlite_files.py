@@ -24,7 +24,7 @@ from pymailbox import (
 )
 from pymailbox.backends.sqlite import layout, schema
 from pymailbox.backends.sqlite.errors import mailbox_error
-from pymailbox.backends.sqlite.locks import FileLocks
+from pymailbox.backends.sqlite.locks import HAS_BYTE_LOCKS, FileLocks
 from tests.unit.sqlite_support import MIB, content, limit_connections, names_in, open_sqlite, query, run_script
 
 BEGIN = """
@@ -61,6 +61,40 @@ async def test_spellings_of_a_path_are_one_database(file: Path, monkeypatch: pyt
     assert relative._database is absolute._database
     await relative.close()
     await absolute.close()
+
+
+OPEN_AND_STORE = """
+import asyncio, sys
+from pymailbox import StorageUnavailableError, open_mailbox
+
+async def main():
+    try:
+        async with open_mailbox(f"sqlite:///{sys.argv[1]}#inbox") as mailbox:
+            await mailbox.enqueue(b"", b"another")
+    except StorageUnavailableError as error:
+        print(error, end="")
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.skipif(not HAS_BYTE_LOCKS, reason="nothing shows who has the file open")
+async def test_a_file_is_open_under_one_of_its_names(file: Path, location: str) -> None:
+    """Each name has a log of its own: whoever writes under the other one overwrites what is stored under this one."""
+    link = file.with_name("link.db")
+    async with open_mailbox(location) as mailbox:
+        await mailbox.enqueue(b"", b"one")
+        link.hardlink_to(file)
+        assert "is open under another of its names (hard links)" in run_script(OPEN_AND_STORE, link)
+        assert run_script(OPEN_AND_STORE, file) == ""
+        assert (await mailbox.status()).queued_messages == 2
+    assert run_script(OPEN_AND_STORE, link) == ""
+    assert run_script(OPEN_AND_STORE, file) == ""
+    async with open_mailbox(location) as mailbox:
+        assert [record.payload for record in await mailbox.dequeue()] == [b"one", b"another", b"another", b"another"]
+        with pytest.raises(StorageUnavailableError):
+            await open_mailbox(f"sqlite:///{link}#inbox")
+        assert (await mailbox.status()).inflight_messages == 4
 
 
 async def test_who_has_a_file_open_that_a_newer_version_takes_over_is_told(file: Path, location: str) -> None:

@@ -134,7 +134,7 @@ def test_ack_and_send(location: str) -> None:
         [record] = inbox.dequeue()
         assert inbox.ack_and_send(record.id, [(out, NewMessage(b"inbox", b"done"))])
         assert out.status().queued_messages == 1
-        with pytest.raises(TypeError, match="mailbox must be an open SyncMailbox, not str"):
+        with pytest.raises(TypeError, match=r"messages\[0\]\[0\] must be an open SyncMailbox, not str"):
             inbox.ack_and_send(record.id, [("out", NewMessage(b"", b""))])  # type: ignore[list-item]
 
 
@@ -157,7 +157,12 @@ _ITSELF.append(_ITSELF)
         (lambda one: one.enqueue_json(_ITSELF), ValueError, "value cannot be written as JSON"),
         (lambda one: one.dequeue(0), ValueError, "limit"),
         (lambda one: one.nack(uuid4(), delay=-1), ValueError, "delay must be between"),
+        (lambda one: one.ack_and_send(uuid4(), 5), TypeError, "messages must be an iterable"),
+        (lambda one: one.ack_and_send(uuid4(), [5]), TypeError, r"messages\[0\] must be a pair"),
+        (lambda one: one.ack_and_send(uuid4(), [(one,)]), TypeError, r"messages\[0\] must be a pair"),
+        (lambda one: one.ack_and_send(uuid4(), [(one, 5)]), TypeError, r"messages\[0\]\[1\] must be a NewMessage"),
         (lambda one: one.consume(print, timeout=1), TypeError, "timeout"),
+        (lambda one: one.consume(print, ordered_by_sender=1), TypeError, "ordered_by_sender must be True or False"),
         (lambda one: one.consume(print, concurrency=0), ValueError, "concurrency"),
         (lambda one: sync.ask(one, b"", timeout=0), ValueError, "timeout must be a positive number"),
         (lambda one: sync.ask(one, cast("bytes", "text"), timeout=1), TypeError, "payload"),
@@ -170,6 +175,30 @@ def test_bad_arguments_are_named(
     with pytest.raises(error, match=words):
         call(mailbox)
     assert mailbox.status().queued_messages == 0
+
+
+def test_iterable_is_run_through_in_the_thread_that_passes_it(location: str) -> None:
+    """It may belong to a thread, as a database's rows do, and may call verbs itself."""
+
+    class Rows:
+        def __init__(self, *rows: Any) -> None:
+            self._rows = rows
+
+        def __iter__(self) -> Iterator[Any]:
+            here.add(threading.get_ident())
+            mailbox.status()
+            return iter(self._rows)
+
+    here: set[int] = set()
+    given = uuid4()
+    with sync.open_mailbox(location) as mailbox:
+        first, _ = mailbox.enqueue_many(Rows(NewMessage(b"", b"1"), NewMessage(b"", b"2", message_id=given, delay=100)))
+        assert mailbox.promote(Rows(given)) == 1
+        assert [record.id for record in mailbox.dequeue(1, ack=Rows(first))] == [given]
+        assert mailbox.ack_and_send(given, Rows((mailbox, NewMessage(b"", b"3"))))
+        [last] = mailbox.dequeue()
+        assert mailbox.ack_many(Rows(last.id)) == 1
+    assert here == {threading.get_ident()}
 
 
 def test_closed_mailbox_is_not_asked(location: str) -> None:

@@ -296,6 +296,7 @@ class Engine:
 
     def _open(self) -> sqlite3.Connection:
         if self._connection is None:
+            self._check_names()
             self._connection = connect(self.file)
             (mode,) = self._connection.execute("PRAGMA journal_mode").fetchone()
             self._has_log = mode == "wal"
@@ -532,6 +533,17 @@ class Engine:
             self._identity, self._size = identity, status.st_size
             raise self._replaced("was deleted or replaced")
         self._identity, self._size = identity, status.st_size
+
+    def _check_names(self) -> None:
+        """Raises if the file is open under another of its names: whoever stores in one overwrites what others store."""
+        with suppress(OSError):  # it is not there yet, or this system has no such locks
+            if self._locks.is_open_by_another_name():
+                self._locks.unprotect()
+                raise StorageUnavailableError(
+                    f"the mailbox file {self.file} is open under another of its names (hard links). Log and locks are "
+                    "files beside each name, so messages would be lost or handed out twice. Use one name everywhere; "
+                    "backup() makes a copy"
+                )
 
     def _check_file(self) -> None:
         """Raises if the open file is no longer the one at its path or has lost content: SQLite would not notice."""

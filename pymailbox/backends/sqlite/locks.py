@@ -8,12 +8,14 @@ it inherited; otherwise a lock would outlive its owner.
 SQLite knows only POSIX locks, and a process loses all those that it has on a file as soon as it closes any descriptor
 of that file, by reading or copying it for example. Another process then takes the connection for closed and deletes the
 write-ahead log beneath it (https://www.sqlite.org/howtocorrupt.html, 2.2). ``FileLocks.protect`` locks the same bytes
-once more in a way that survives this.
+once more in a way that survives this. It also locks a byte for the name under which the file is open: whoever opens it
+under another one (a hard link) has a log of its own there, and overwrites what the others store (the same, 2.5).
 """
 
 from __future__ import annotations
 
 import os
+import stat
 import struct
 import sys
 import threading
@@ -21,6 +23,7 @@ from contextlib import suppress
 from itertools import chain
 from pathlib import Path
 from typing import Final
+from zlib import crc32
 
 from ...contract.location import IN_PYODIDE
 
@@ -64,6 +67,9 @@ _INDEX_HEADER: Final = 48
 _FIRST_PROCESS_BYTE: Final = 1 << 62
 """The byte of a process is as far beyond this one as its number says."""
 
+_NAME_BYTES: Final = (1 << 61, 1 << 32)
+"""The first byte, and how many there are, of which each name of the file (a hard link) has one."""
+
 SINGLE_PROCESS = IN_PYODIDE
 """No two processes share a file here, and there are no locks: a holder of another process is gone."""
 
@@ -89,12 +95,26 @@ class FileLocks:
         log_index = _adopt(f"{self._file}-shm", self._log_index)
         self._log_index = log_index
         _set(log_index, "F_RDLCK", *_CONNECTED_BYTE)
+        _set(self._open(), "F_RDLCK", self._name_byte(), 1)
+
+    def is_open_by_another_name(self) -> bool:
+        """Whether somebody has this file open under another of its names; to be asked before SQLite opens it."""
+        status = os.stat(self._file)  # noqa: PTH116 (quicker than a Path's)
+        if status.st_nlink < 2 or not stat.S_ISREG(status.st_mode):
+            return False
+        descriptor, mine, (first, count) = self._open(), self._name_byte(), _NAME_BYTES
+        _set(descriptor, "F_RDLCK", mine, 1)  # first, so that of two who ask at once at least one is told
+        behind = first + count - mine - 1
+        return (mine > first and _is_locked(descriptor, first, mine - first)) or (
+            behind > 0 and _is_locked(descriptor, mine + 1, behind)
+        )
 
     def unprotect(self) -> None:
         """To be called before the connection is closed: SQLite then checks whether somebody else has the file open."""
         with suppress(OSError):
             if self._descriptor is not None:
                 _set(self._descriptor, "F_UNLCK", *_SHARED_BYTES)
+                _set(self._descriptor, "F_UNLCK", *_NAME_BYTES)
             if self._log_index is not None:
                 _set(self._log_index, "F_UNLCK", *_CONNECTED_BYTE)
 
@@ -130,6 +150,10 @@ class FileLocks:
         if self._descriptor is not None:
             _close(self._descriptor)
             self._descriptor = self._number = None
+
+    def _name_byte(self) -> int:
+        folder, name = os.path.split(self._file)
+        return _NAME_BYTES[0] + crc32(b"%d/%s" % (os.stat(folder).st_ino, os.fsencode(name)))  # noqa: PTH116 (quicker)
 
     def _open(self) -> int:
         if not HAS_BYTE_LOCKS:
@@ -255,8 +279,8 @@ def _set(descriptor: int, kind: str, start: int, length: int) -> None:
     fcntl.fcntl(descriptor, fcntl.F_OFD_SETLK, _flock(getattr(fcntl, kind), start, length))
 
 
-def _is_locked(descriptor: int, byte: int) -> bool:
-    answer = fcntl.fcntl(descriptor, fcntl.F_OFD_GETLK, _flock(fcntl.F_WRLCK, byte, 1))
+def _is_locked(descriptor: int, byte: int, length: int = 1) -> bool:
+    answer = fcntl.fcntl(descriptor, fcntl.F_OFD_GETLK, _flock(fcntl.F_WRLCK, byte, length))
     return bool(struct.unpack_from("h", answer)[0] != fcntl.F_UNLCK)
 
 

@@ -21,10 +21,11 @@ from ...contract.values import DeadLetter, MailboxStats, MessageRecord, MessageS
 from ...runtime.turns import take_turn_if_due
 from ..base import AckFirst, EmbeddedMailbox, Enqueued
 from ..notifier import HOLDER_CHECK, ClaimAttempt, Listener, claim_or_wait
-from . import claiming, compacting, copying, mending, rows, verbs
+from . import claiming, compacting, copying, mending, read_only, rows, verbs
 from .database import Database
 from .engine import Access, FileReplacedError
 from .liveness import Holder
+from .schema import is_writable
 from .session import Session
 
 _T = TypeVar("_T")
@@ -92,6 +93,8 @@ class SqliteMailbox(EmbeddedMailbox):
     async def list_at(cls, location: Location) -> list[str]:
         if not _holds_something(location.database):
             return []
+        if not is_writable(location.database):
+            return read_only.names_in(location.database)
         return await cls._run_once(location, verbs.mailbox_names, Access.READ)
 
     @classmethod

@@ -17,6 +17,7 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Callable, Iterable
+from contextlib import closing
 from pathlib import Path
 from typing import Any, ClassVar, Final, NoReturn, TypeVar
 from uuid import UUID
@@ -28,7 +29,7 @@ from ...contract.mailbox import Mailbox
 from ...contract.values import DeadLetter, MailboxStats, MessageRecord, MessageStatus
 from . import rows, verbs
 from .errors import mailbox_error
-from .schema import BUSY_TIMEOUT, as_it_is, is_empty
+from .schema import BUSY_TIMEOUT, as_it_is, is_empty, is_writable
 from .session import Session
 
 _T = TypeVar("_T")
@@ -49,11 +50,22 @@ _Identity = tuple[int, int, int, int]
 def may_write(file: str) -> bool:
     """Whether this process may write the file and what belongs to it, and create files beside it."""
     there = [path for path in (file, f"{file}-wal", f"{file}-shm") if os.path.exists(path)]  # noqa: PTH110
-    return all(_may_write(path) for path in (*there, os.path.dirname(os.path.abspath(file))))  # noqa: PTH100, PTH120
+    return all(is_writable(path) for path in (*there, os.path.dirname(os.path.abspath(file))))  # noqa: PTH100, PTH120
 
 
-def _may_write(path: str) -> bool:
-    return os.access(path, os.W_OK, effective_ids=os.access in os.supports_effective_ids)
+def names_in(file: str) -> list[str]:
+    """The names of all mailboxes in a file that may not be written.
+
+    Raises:
+        MailboxError: as ``Reader``, and StorageUnavailableError: it cannot be read.
+    """
+    try:
+        with closing(Reader(file)) as reader:
+            return reader.names()
+    except OSError as error:
+        raise StorageUnavailableError(
+            f"the mailbox file {file}: it cannot be read ({error.strerror}). Give yourself permission for it"
+        ) from error
 
 
 class Reader:

@@ -34,14 +34,18 @@ def connect(file: str) -> sqlite3.Connection:
     """Opens a mailbox file, and creates it if needed. Transactions are explicit.
 
     Raises:
-        sqlite3.Error: SQLite cannot open it, or it is not a database. StorageUnavailableError: it is not a file, is
-        mounted without its folder, or was written by a newer version. StorageCorruptError: it is another program's
-        database, or some of its tables are missing. RuntimeWarning: it is on a network file system, and warnings are
-        errors.
+        sqlite3.Error: SQLite cannot open it, or it is not a database. StorageUnavailableError: it is not a file, may
+        not be written, is mounted without its folder, or was written by a newer version. StorageCorruptError: it is
+        another program's database, or some of its tables are missing. RuntimeWarning: it is on a network file system,
+        and warnings are errors.
     """
     # checked before SQLite can create anything beside it
     if os.path.exists(file) and not os.path.isfile(file):  # noqa: PTH110, PTH113 (a path as the user gave it)
         raise StorageUnavailableError(f"{file} is a folder or a device, not a file to keep mailboxes in. Name a file")
+    if os.path.exists(file) and not is_writable(file):  # noqa: PTH110
+        raise StorageUnavailableError(
+            f"the mailbox file {file}: it cannot be written. Give yourself write permission for the file and its folder"
+        )
     mounts.check(file)
     # a forking thread closes the connection of the thread that works with it
     connection = sqlite3.connect(file, timeout=BUSY_TIMEOUT, isolation_level=None, check_same_thread=False)
@@ -64,6 +68,15 @@ def connect(file: str) -> sqlite3.Connection:
         connection.close()
         raise
     return connection
+
+
+def is_writable(path: str) -> bool:
+    """Whether this process may write a file or into a folder.
+
+    Where it may not write a mailbox file, SQLite would make its log beside it all the same, and keep from it those who
+    may.
+    """
+    return os.access(path, os.W_OK, effective_ids=os.access in os.supports_effective_ids)
 
 
 def has_older_layout(connection: sqlite3.Connection) -> bool:

@@ -1067,6 +1067,7 @@ async def check_arguments_are_checked(sandbox: Sandbox) -> None:
         (TypeError, "handler", lambda message, context, more: None, {}),
         (TypeError, "concurrency", print, {"concurrency": "2"}),
         (ValueError, "concurrency", print, {"concurrency": 0}),
+        (TypeError, "ordered_by_sender", print, {"ordered_by_sender": "no"}),
         (TypeError, "retry", print, {"retry": 3}),
         (ValueError, "timeout", asynchronous, {"timeout": 0}),
         (ValueError, "timeout", asynchronous, {"timeout": -1.0}),
