@@ -140,10 +140,12 @@ class Consumer(Running):
         same; cancelling it after either of these ends the handlers that still run, with ``CancelledError``, and gives
         their messages back. Stopping twice is fine. Any thread may call this, and any signal handler.
         """
-        if self._stop.reach(self.stop):
-            self._stop.ask()
-            self._end_claims()
-            self._wakeup.set()
+        self._stop.reach(self._begin_to_stop)
+
+    def _begin_to_stop(self) -> None:
+        self._stop.ask()
+        self._end_claims()
+        self._wakeup.set()
 
     @property
     def stopping(self) -> bool:

@@ -69,18 +69,20 @@ class Stop:
         """What is to be stopped begins, in this event loop."""
         self._loop = asyncio.get_running_loop()
 
-    def reach(self, stop: Callable[[], None]) -> bool:
-        """Whether it may be asked for here; if this is another thread, the event loop calls ``stop`` instead.
+    def reach(self, work: Callable[[], None]) -> None:
+        """Does what a stop takes, which is quick: here, or, if this is another thread, in the event loop.
 
         The loop is woken either way: a signal handler of Python's (``signal.signal``) runs while it sleeps.
         """
         loop = self._loop
         if loop is None or not loop.is_running():
-            return True
+            work()
+            return
         here = _get_running_loop() is loop
+        if here:
+            work()
         with suppress(RuntimeError):  # it has just been closed
-            loop.call_soon_threadsafe(_nothing if here else stop)
-        return here
+            loop.call_soon_threadsafe(_nothing if here else work)
 
     @property
     def asked(self) -> bool:

@@ -157,8 +157,7 @@ class Relayer(Running):
         cancelling it after either of these ends what is under way, too: the next relay finds out what has happened.
         Stopping twice is fine. Any thread may call this, and any signal handler.
         """
-        if self._stop.reach(self.stop):
-            self._stop.ask()
+        self._stop.reach(self._stop.ask)
 
     @property
     def stopping(self) -> bool:
