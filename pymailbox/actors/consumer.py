@@ -138,8 +138,11 @@ class Consumer(Running):
 
         It returns at once; awaiting the consumer ends when all of that is done. Cancelling a consumer asks for the
         same; cancelling it after either of these ends the handlers that still run, with ``CancelledError``, and gives
-        their messages back. Stopping twice is fine.
+        their messages back. Stopping twice is fine. Any thread may call this, and any signal handler.
         """
+        self._stop.reach(self._begin_to_stop)
+
+    def _begin_to_stop(self) -> None:
         self._stop.ask()
         self._end_claims()
         self._wakeup.set()
@@ -152,6 +155,7 @@ class Consumer(Running):
     # -- supervising ---------------------------------------------------------------------------------------------------
 
     async def _supervise(self) -> None:
+        self._stop.begin()
         # raises if the mailbox is closed, or belongs to another loop; if it is closed later, the loop just ends
         await self._retrying.call(self._mailbox.status)
         cancelled: asyncio.CancelledError | None = None

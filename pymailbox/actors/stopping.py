@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Generator
+from asyncio import _get_running_loop
+from collections.abc import Callable, Coroutine, Generator
+from contextlib import suppress
 from types import TracebackType
 from typing import Any, Final
 
@@ -61,6 +63,26 @@ class Stop:
     def __init__(self) -> None:
         self._asked = asyncio.Event()
         self._hurried = asyncio.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def begin(self) -> None:
+        """What is to be stopped begins, in this event loop."""
+        self._loop = asyncio.get_running_loop()
+
+    def reach(self, work: Callable[[], None]) -> None:
+        """Does what a stop takes, which is quick: here, or, if this is another thread, in the event loop.
+
+        The loop is woken either way: a signal handler of Python's (``signal.signal``) runs while it sleeps.
+        """
+        loop = self._loop
+        if loop is None or not loop.is_running():
+            work()
+            return
+        here = _get_running_loop() is loop
+        if here:
+            work()
+        with suppress(RuntimeError):  # it has just been closed
+            loop.call_soon_threadsafe(_nothing if here else work)
 
     @property
     def asked(self) -> bool:
@@ -97,3 +119,6 @@ class Stop:
             await asyncio.wait([work, asked], timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
         finally:
             asked.cancel()
+
+
+def _nothing() -> None: ...

@@ -155,9 +155,9 @@ class Relayer(Running):
 
         It returns at once; awaiting the relay ends when all of that is done. Cancelling a relay asks for the same;
         cancelling it after either of these ends what is under way, too: the next relay finds out what has happened.
-        Stopping twice is fine.
+        Stopping twice is fine. Any thread may call this, and any signal handler.
         """
-        self._stop.ask()
+        self._stop.reach(self._stop.ask)
 
     @property
     def stopping(self) -> bool:
@@ -202,6 +202,7 @@ class Relayer(Running):
     # -- running -------------------------------------------------------------------------------------------------------
 
     async def _supervise(self) -> None:
+        self._stop.begin()
         # at once: whoever closes one from now on ends it
         untie = _tie(self, *(end for end in self._ends.values() if isinstance(end, Mailbox)))
         self._work = work = asyncio.ensure_future(self._run())

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import signal
+import threading
 from collections.abc import Callable
 from contextvars import Context
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
-from pymailbox import ask, open_mailbox
+from pymailbox import ask, open_mailbox, relay
 from pymailbox.actors.stopping import Stop
 
 
@@ -72,3 +75,45 @@ def test_question_may_have_next_to_no_time(seconds: float) -> None:
 
     with asyncio.Runner(loop_factory=StrictLoop) as runner:
         runner.run(ask_nobody())
+
+
+@pytest.mark.parametrize("what", ["consumer", "relay"])
+@pytest.mark.parametrize("where", ["thread", "signal handler"])
+async def test_stop_is_heard_from_anywhere(what: str, where: str) -> None:
+    """Nothing else wakes the event loop, which sleeps until the stop."""
+    async with open_mailbox("memory://") as mailbox, open_mailbox("memory://") as target:
+        running: Any = mailbox.consume(print) if what == "consumer" else relay(mailbox, target)
+        if where == "thread":
+            timer = threading.Timer(0.05, running.stop)
+            timer.start()
+        elif hasattr(signal, "setitimer"):
+            before = signal.signal(signal.SIGALRM, lambda *_: running.stop())
+            signal.setitimer(signal.ITIMER_REAL, 0.05)
+        else:
+            pytest.skip("there is no timer with a signal here")
+        try:
+            async with asyncio.timeout(30):
+                await running
+        finally:
+            if where != "thread":
+                signal.signal(signal.SIGALRM, before)
+        assert running.stopping
+        running.stop()  # its end changes nothing
+
+
+def test_stop_is_heard_where_no_event_loop_runs() -> None:
+    with asyncio.Runner() as runner:
+
+        async def begin() -> tuple[Any, asyncio.Future[None]]:
+            consumer = (await open_mailbox(f"memory://{uuid4()}")).consume(print)
+            return consumer, asyncio.ensure_future(consumer)
+
+        async def end() -> None:
+            async with asyncio.timeout(30):
+                await ending
+
+        consumer, ending = runner.run(begin())
+        consumer.stop()
+        assert consumer.stopping
+        runner.run(end())
+        runner.run(consumer._mailbox.close())
