@@ -352,8 +352,9 @@ async def check_mailbox_can_be_deleted_at_once_when_it_is_closed() -> None:
         "(mailbox) => new BroadcastChannel('pymailbox').postMessage({ mailbox, notes: [['somebody', mailbox]] })"
     )
     for i in range(40):
-        mailbox = await here.open(f"closed and deleted {i}")
-        leave_note(mailbox.name)
+        name = f"closed and deleted {i}"
+        mailbox = await here.open(name)
+        leave_note(name)
         await asyncio.sleep(i % 8 / 1000)
         await mailbox.close()
-        assert await here.delete(mailbox.name)
+        assert await here.delete(name)
