@@ -164,7 +164,14 @@ export class WriteLeases {
    */
   committed(mailbox, state, at) {
     // if this context was renewed during the transaction, the writer is another, without a lease
-    if (state.leased && state.writer === this.#context) this.#states.set(mailbox, { state, at });
+    if (!state.leased || state.writer !== this.#context) return;
+    // as the last one: those of mailboxes that nobody uses any more come first
+    this.#states.delete(mailbox);
+    this.#states.set(mailbox, { state, at });
+    for (const [first, kept] of this.#states) {
+      if (isTrusted(kept.at)) break;
+      this.#states.delete(first);
+    }
   }
 
   /**
