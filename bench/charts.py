@@ -68,7 +68,7 @@ class Growth:
 CHARTS = (
     Bars("whole-life-100", "A message's whole life, 100 at a time, Chromium", "whole_life", "chromium", 100),
     Bars("whole-life-1", "A message's whole life, one at a time, Chromium", "whole_life", "chromium", 1),
-    Bars("enqueue", "One awaited enqueue after the other, Chromium", "enqueue", "chromium", 1),
+    Bars("enqueue", "One awaited enqueue after another, Chromium", "enqueue", "chromium", 1),
     Bars("producers", "32 producers that each await, Chromium", "producers", "chromium", 32),
     Bars("enqueue-many", "1,000 messages a call, Chromium", "enqueue_many", "chromium", 1000),
     Bars("whole-life-100-firefox", "A message's whole life, 100 at a time, Firefox", "whole_life", "firefox", 100),

@@ -2,7 +2,7 @@
 
 import { visible } from "../js/inspector/escape.js";
 
-/** @import { Arrived, Audit, Balance, Failure, Flood, Loading, PeerAccount, RelayStatus, ServerSide } from "./types.js" */
+/** @import { Arrived, Audit, Balance, Failure, Flood, Loading, PeerAccount, RelayStatus, ServerState } from "./types.js" */
 
 const LANGUAGE = "en";
 const SERVER_GONE = "Check your network, and whether the server still runs: from a checkout, “make demo” starts it.";
@@ -138,7 +138,7 @@ export function lastErrorText(relays, stopped) {
 /** @param {string} moment in ISO format */
 const clock = (moment) => new Date(moment).toLocaleTimeString("en-GB");
 
-/** @param {ServerSide} side */
+/** @param {ServerState} side */
 export function serverText({ runs, problem }) {
   if (problem !== null) return lastLine(problem);
   return runs ? "JetStream, and a Python actor" : "Killed: what you send waits";

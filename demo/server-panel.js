@@ -23,7 +23,7 @@ import {
 
 /** @import { LocalPeer } from "./local-peer.js" */
 /** @import { Network } from "./network.js" */
-/** @import { Failure, RelayState, ServerSide } from "./types.js" */
+/** @import { Failure, RelayState, ServerState } from "./types.js" */
 
 /** Milliseconds between two looks. */
 const LOOK = 250;
@@ -62,7 +62,7 @@ export class ServerPanel {
   /** Whether its Python is there. */
   #isLoaded = false;
   #hasFailedToLoad = false;
-  /** As it was when it was last seen. @type {ServerSide | undefined} */
+  /** As it was when it was last seen. @type {ServerState | undefined} */
   #side;
   /** Whether that was in this look. */
   #isSeen = false;
@@ -297,7 +297,7 @@ export class ServerPanel {
     if (runs && this.#connection === connection) void this.#startRelay(location);
   }
 
-  /** @param {ServerSide} side */
+  /** @param {ServerState} side */
   #showServer(side) {
     if (side.runs !== this.#side?.runs) this.#failure = "";
     this.#side = side;

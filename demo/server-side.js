@@ -1,6 +1,6 @@
 /** The way to the server side of the demo, which tools/serve_demo.py has and a server of plain files has not. */
 
-/** @import { ServerSide } from "./types.js" */
+/** @import { ServerState } from "./types.js" */
 
 const BASE = new URL("../server/", import.meta.url);
 
@@ -15,7 +15,7 @@ export const lookAtServer = () => ask("", {});
  */
 export const askServer = (what) => ask(what, { method: "POST" });
 
-/** @param {string} what @param {RequestInit} options @returns {Promise<ServerSide>} how it is afterwards */
+/** @param {string} what @param {RequestInit} options @returns {Promise<ServerState>} how it is afterwards */
 async function ask(what, options) {
   const response = await fetch(new URL(what, BASE), options);
   const type = response.headers.get("Content-Type");

@@ -219,7 +219,7 @@ export interface Arrived {
 
 // -- the server, as tools/server_side.py tells of it ------------------------------------------------------------------
 
-export interface ServerSide {
+export interface ServerState {
   /** Of the mailbox there, for a page; null if there is none. */
   location: string | null;
   runs: boolean;

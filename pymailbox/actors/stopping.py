@@ -61,7 +61,9 @@ class Stop:
     """A stop, which is asked for once and for good."""
 
     def __init__(self) -> None:
-        self._asked = asyncio.Event()
+        self.asked = False
+        self._told: asyncio.Future[None] | None = None
+        """Done when it is asked for; whoever waits for that shares it."""
         self._hurried = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
 
@@ -84,12 +86,17 @@ class Stop:
         with suppress(RuntimeError):  # it has just been closed
             loop.call_soon_threadsafe(_nothing if here else work)
 
-    @property
-    def asked(self) -> bool:
-        return self._asked.is_set()
-
     def ask(self) -> None:
-        self._asked.set()
+        self.asked = True
+        if self._told is not None and not self._told.done():
+            self._told.set_result(None)
+
+    def _until_asked(self) -> asyncio.Future[None]:
+        if self._told is None:
+            self._told = asyncio.get_running_loop().create_future()
+            if self.asked:
+                self._told.set_result(None)
+        return self._told
 
     def hurry(self) -> None:
         """Ends the pauses that there are."""
@@ -100,25 +107,22 @@ class Stop:
         """Waits that many seconds, or until a stop is asked for or ``hurry`` called; others have a turn at least."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + seconds
-        over = [asyncio.ensure_future(event.wait()) for event in (self._asked, self._hurried)]
+        hurried = asyncio.ensure_future(self._hurried.wait())
+        over: list[asyncio.Future[Any]] = [self._until_asked(), hurried]
         try:
             # not ``asyncio.timeout``, which sets its timer to a time: Pyodide's loop refuses one that has just passed
-            while not any(one.done() for one in over):
+            while True:
                 left = max(0.0, min(seconds, LONGEST_TIMER))
                 await asyncio.wait(over, timeout=left, return_when=asyncio.FIRST_COMPLETED)
-                if (seconds := deadline - loop.time()) <= 0:
+                if (seconds := deadline - loop.time()) <= 0 or any(one.done() for one in over):
                     return
         finally:
-            for one in over:
-                one.cancel()
+            hurried.cancel()
 
     async def first(self, work: asyncio.Future[Any], seconds: float | None = None) -> None:
         """Waits until that is done, or until a stop is asked for, or for that many seconds."""
-        asked: asyncio.Future[Any] = asyncio.ensure_future(self._asked.wait())
-        try:
-            await asyncio.wait([work, asked], timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            asked.cancel()
+        if not work.done():
+            await asyncio.wait([work, self._until_asked()], timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
 
 
 def _nothing() -> None: ...

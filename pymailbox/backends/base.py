@@ -431,12 +431,16 @@ class EmbeddedMailbox(Mailbox):
 
     async def _ack_and_send_prepared(self, message_id: UUID, sends: list[tuple[Any, PreparedMessage]]) -> bool:
         self._enter()
+        last: object = None
         for index, (target, message) in enumerate(sends):
-            check_mailbox(f"messages[{index}][0]", target)
-            if not isinstance(target, EmbeddedMailbox) or target._database != self._database:
-                raise ValueError(f"messages[{index}][0], {target!r}, is not in the same database as {self!r}")
-            target._enter()
-            target._check_capabilities([message])
+            if target is not last or last is None:  # many may go to one
+                check_mailbox(f"messages[{index}][0]", target)
+                if not isinstance(target, EmbeddedMailbox) or target._database != self._database:
+                    raise ValueError(f"messages[{index}][0], {target!r}, is not in the same database as {self!r}")
+                target._enter()
+                last = target
+            if message.delay_ms or message.headers or message.dedupe_ms:
+                target._check_capabilities([message])
         depths = await self._ack_and_send(message_id, sends)
         if depths is None:
             return await self._leave(False)

@@ -82,13 +82,13 @@ def prepare_message(
         type(sender) is bytes
         and type(payload) is bytes
         and type(priority) is MessagePriority
-        and message_id is None
+        and (message_id is None or type(message_id) is UUID)
         and delay is None
         and headers is None
         and dedupe_for is None
         and len(sender) + len(payload) <= LARGEST_MESSAGE
     ):  # the usual message: there is nothing more to check
-        return _new_tuple(PreparedMessage, (sender, payload, priority, None, 0, b"", 0))
+        return _new_tuple(PreparedMessage, (sender, payload, priority, message_id, 0, b"", 0))
     if type(priority) is not MessagePriority:
         raise TypeError(f"{where}priority must be a MessagePriority, not {priority!r}")
     packed = pack_headers(headers, where)
@@ -112,26 +112,27 @@ def prepare_messages(messages: Any) -> list[PreparedMessage]:
     if isinstance(messages, (str, bytes, NewMessage)) or not isinstance(messages, Iterable):
         raise TypeError(f"messages must be an iterable of NewMessage, not {_kind(messages)}")
     return [
-        # the usual message needs none of the checks, and a thousand of them may come at once
-        PreparedMessage(message.sender, message.payload, message.priority, None, 0)
-        if _needs_no_check(message)
-        else _prepare_new_message(message, f"messages[{index}]")
+        _as_it_is(message) or _prepare_new_message(message, f"messages[{index}]")
         for index, message in enumerate(messages)
     ]
 
 
-def _needs_no_check(message: Any) -> bool:
-    return (
+def _as_it_is(message: Any) -> PreparedMessage | None:
+    """The usual message, which needs none of the checks: a thousand of them may come at once."""
+    if (
         type(message) is NewMessage
         and type(message.sender) is bytes
         and type(message.payload) is bytes
         and type(message.priority) is MessagePriority
         and len(message.sender) + len(message.payload) <= LARGEST_MESSAGE
-        and message.message_id is None
+        and (message.message_id is None or type(message.message_id) is UUID)
         and message.delay is None
         and message.headers is None
         and message.dedupe_for is None
-    )
+    ):
+        values = (message.sender, message.payload, message.priority, message.message_id, 0, b"", 0)
+        return _new_tuple(PreparedMessage, values)
+    return None
 
 
 def _prepare_new_message(message: Any, where: str) -> PreparedMessage:
@@ -223,13 +224,14 @@ def prepare_sends(messages: Any) -> list[tuple[Any, PreparedMessage]]:
     """Pairs of whatever was given as the mailbox, and a checked message."""
     if isinstance(messages, (str, bytes)) or not isinstance(messages, Iterable):
         raise TypeError(f"messages must be an iterable of (mailbox, NewMessage) pairs, not {_kind(messages)}")
-    return [_prepare_send(pair, f"messages[{index}]") for index, pair in enumerate(messages)]
+    return [_prepare_send(pair, index) for index, pair in enumerate(messages)]
 
 
-def _prepare_send(pair: Any, where: str) -> tuple[Any, PreparedMessage]:
+def _prepare_send(pair: Any, index: int) -> tuple[Any, PreparedMessage]:
     if not isinstance(pair, tuple) or len(pair) != 2:
-        raise TypeError(f"{where} must be a pair of a mailbox and a NewMessage, not {_kind(pair)}")
-    return pair[0], _prepare_new_message(pair[1], f"{where}[1]")
+        raise TypeError(f"messages[{index}] must be a pair of a mailbox and a NewMessage, not {_kind(pair)}")
+    mailbox, message = pair
+    return mailbox, _as_it_is(message) or _prepare_new_message(message, f"messages[{index}][1]")
 
 
 def check_offset(offset: Any) -> int:

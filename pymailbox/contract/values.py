@@ -7,11 +7,11 @@ become base64, times ISO 8601, enumerations their names.
 from __future__ import annotations
 
 from base64 import b64decode, b64encode
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields, make_dataclass
 from datetime import datetime, timedelta
 from enum import Enum, IntEnum
-from typing import Any, Protocol, Self, runtime_checkable
+from typing import Any, Protocol, Self, TypeVar, runtime_checkable
 from uuid import UUID
 
 from .buffers import copy_of
@@ -20,6 +20,22 @@ from .json_payloads import json_headers, json_payload, parsed
 
 BytesLike = bytes | bytearray | memoryview
 """What the verbs accept as bytes: these, and any other buffer whose items are single bytes."""
+
+
+_T = TypeVar("_T")
+
+
+def maker_of(kind: type[_T]) -> Callable[..., _T]:
+    """Makes a frozen dataclass from all of its fields in a third of the time: itself, it takes a call for each."""
+    # slots of the same layout, and it is frozen by becoming the other
+    thawed: Any = make_dataclass("_Thawed", [(one.name, one.type) for one in fields(kind)], slots=True)  # type: ignore[arg-type]
+
+    def make(*values: Any) -> _T:
+        made = thawed(*values)
+        made.__class__ = kind
+        return made  # type: ignore[no-any-return]
+
+    return make
 
 
 class _NamedEnum(Enum):

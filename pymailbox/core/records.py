@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import fields, make_dataclass
 from math import inf
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from ..contract.headers import NO_HEADERS, unpack_headers
 from ..contract.moments import moment
-from ..contract.values import MessagePriority, MessageRecord, MessageStatus
+from ..contract.values import MessagePriority, MessageRecord, MessageStatus, maker_of
 from . import delivery as deliveries
 from .page import DELAYED
 
@@ -19,17 +18,8 @@ if TYPE_CHECKING:
 
 LANE_PRIORITIES: Final = tuple(MessagePriority)
 
-_FIELDS: Final = [(field.name, field.type) for field in fields(MessageRecord)]
-_Thawed: Final[Any] = make_dataclass("_Thawed", _FIELDS, slots=True)
-"""A record before it is frozen, by becoming a ``MessageRecord``: a frozen one takes a call for each of its fields."""
-
-
-def record_of(*values: Any) -> MessageRecord:
-    """``MessageRecord(*values)``, with all of its fields, in a third of the time."""
-    record = _Thawed(*values)
-    record.__class__ = MessageRecord
-    made: MessageRecord = record
-    return made
+record_of: Final[Callable[..., MessageRecord]] = maker_of(MessageRecord)
+"""``MessageRecord``, from all of its fields."""
 
 
 def records_of(

@@ -1,8 +1,8 @@
-"""The cursor: a message in the target's database that says what was sent in the last hop.
+"""The cursor: a message in the target's database that says what was sent in the last hops.
 
 Whoever holds it relays. A hop replaces it, in the transaction that stores what is sent, by one under a new id, so that
-a hop is only ever made by whoever knows all hops before it. What a cursor lists may or may not be acknowledged at the
-source; nothing is sent until it is.
+a hop is only ever made by whoever knows all hops before it. It lists what this hop sends, and what was sent before and
+is not known to be acknowledged at the source. Whoever begins sends nothing until all that it lists is.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from ..contract.errors import StorageCorruptError, StorageFullError, Unsupported
 from ..contract.limits import LONGEST_DELAY
 from ..contract.mailbox import Mailbox
 from ..contract.moments import aware
-from ..contract.values import MessagePriority, MessageRecord, MessageStatus, NewMessage
+from ..contract.values import MessagePriority, MessageRecord, MessageStatus, NewMessage, maker_of
 
 _T = TypeVar("_T")
 
@@ -35,6 +35,7 @@ _FIRST: Final = UUID("7e1a7000-0000-8000-8000-000000000001")
 _HEAD: Final = b"relay  1"
 """What a cursor's payload begins with."""
 
+_TIME: Final = struct.Struct(">q")
 _SENT: Final = struct.Struct(">16sq")
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -47,7 +48,15 @@ def pack_sent(records: Iterable[MessageRecord]) -> bytes:
     Raises:
         StorageCorruptError: that is no time.
     """
-    return _HEAD + b"".join(_SENT.pack(one.id.bytes, _microseconds(one)) for one in records)
+    parts = [_HEAD]
+    last: object = parts
+    time = b""
+    for record in records:
+        if record.created_at is not last:  # those of one batch may share it
+            last = record.created_at
+            time = _TIME.pack(_microseconds(record))
+        parts += (record.id.int.to_bytes(16), time)
+    return b"".join(parts)
 
 
 def _microseconds(record: MessageRecord) -> int:
@@ -127,8 +136,9 @@ class Cursor:
         """
         await self._mailbox.ack_and_send(uuid4(), [(self._target, NewMessage(b"", b""))])
 
-    async def send(self, records: Sequence[MessageRecord]) -> bool:
-        """Sends messages, in one transaction with the next cursor.
+    async def send(self, records: Sequence[MessageRecord], before: Sequence[MessageRecord] = ()) -> bool:
+        """Sends messages, in one transaction with the next cursor, which lists also what was sent ``before`` and may
+        not be acknowledged yet.
 
         False, and nothing is sent, if another relay has taken over. If it raises a passing error or is cancelled, it
         has happened or not: the cursor says it to whoever holds it next.
@@ -137,22 +147,25 @@ class Cursor:
             return False
         following = uuid4()
         sends = [(self._target, message_of(record)) for record in records]
-        sends.append((self._mailbox, NewMessage(b"", pack_sent(records), message_id=following)))
+        sends.append((self._mailbox, NewMessage(b"", pack_sent([*before, *records]), message_id=following)))
         hop = begin(self._mailbox.ack_and_send(self._held, sends))  # if this call is refused, the cursor is still held
         held, self._held = self._held, None
         # in one step, so that they share a commit where the backend can do that, and no other relay gets in between
         holding = begin(self._mailbox.dequeue(1))
         calls: list[asyncio.Future[Any]] = [hop, holding]
         try:
-            await asyncio.wait(calls)
+            sent = await hop
+            next_one = await holding
+        except (*REFUSALS, StorageFullError):
+            if hop.done() and not hop.cancelled() and hop.exception() is not None:  # nothing was done
+                self._held = held
+            raise
         finally:
-            for call in calls:
-                call.cancel()
-            await asyncio.wait(calls)  # so that both have ended with this one
-        if isinstance(hop.exception(), (*REFUSALS, StorageFullError)):  # nothing was done
-            self._held = held
-        sent = hop.result()
-        if sent and [following] == [record.id for record in holding.result()]:
+            if not all(call.done() for call in calls):
+                for call in calls:
+                    call.cancel()
+                await asyncio.wait(calls)  # so that both have ended with this one
+        if sent and [following] == [record.id for record in next_one]:
             self._held = following
         return sent
 
@@ -177,4 +190,7 @@ def begin(call: Coroutine[Any, Any, _T]) -> asyncio.Future[_T]:
 
 def message_of(record: MessageRecord) -> NewMessage:
     """A message of the source as it is sent."""
-    return NewMessage(record.sender, record.payload, record.priority, record.id, None, record.headers or None)
+    return _message(record.sender, record.payload, record.priority, record.id, None, record.headers or None, None)
+
+
+_message: Final = maker_of(NewMessage)

@@ -1,9 +1,11 @@
 """The loop: claims, hops and acknowledgements, and what it does while nothing can be sent.
 
 It works in sessions. A session begins with holding the cursor, and with acknowledging at the source what the cursor
-lists; then, in turn, it claims (acknowledging the last hop in the same transaction) and sends. Whatever goes wrong ends
-the session: what was claimed goes back, the cursor is let go, and after a pause the next session finds out from the
-cursor what has happened. So a hop whose outcome is unknown needs no treatment of its own.
+lists; then, in turn, it claims (acknowledging the last hop in the same transaction) and sends. While a full batch is
+sent, the next one is claimed already; so each hop's cursor lists also what was sent before and is not yet known to be
+acknowledged. Whatever goes wrong ends the session: what was claimed goes back, the cursor is let go, and after a pause
+the next session finds out from the cursor what has happened. So a hop whose outcome is unknown needs no treatment of
+its own.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ import math
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
-from typing import Any, Final, TypeVar, cast
+from typing import Any, Final, NamedTuple, TypeVar, cast
 from uuid import UUID
 
 from .._open import MailboxOpening
@@ -66,6 +68,14 @@ class _StoppedError(Exception):
     """A stop was asked for while something was waited for."""
 
 
+class _Hop(NamedTuple):
+    """What was sent at once."""
+
+    began: float
+    """Time of the event loop."""
+    records: list[MessageRecord]
+
+
 class Relayer(Running):
     """A running ``relay``: await it, or make it a task; ``stop`` ends it, ``status`` says how it is."""
 
@@ -103,11 +113,15 @@ class Relayer(Running):
         self._is_checked = False
         """Whether both mailboxes were found to be open, and to work together."""
         self._route: Cursor | PlainRoute | None = None
-        self._claimed: dict[UUID, MessageRecord] = {}
+        self._claimed: list[MessageRecord] = []
         """Held by this relay and not known to be settled."""
+        self._unacknowledged: tuple[_Hop, ...] = ()
+        """Sent in this session, and not known to be acknowledged at the source."""
+        self._ahead: asyncio.Future[list[MessageRecord]] | None = None
+        """The claim of the next batch, begun before this one was sent."""
         self._kept: list[MessageRecord] = []
         """Those of a source that takes nothing back, for the next session."""
-        self._in_doubt: set[UUID] = set()
+        self._in_doubt: list[MessageRecord] = []
         """Sent, or not, in a hop whose outcome is unknown."""
         self._patience = {"source": SLOW, "target": SLOW}
         """Seconds for which each is still waited for once a stop was asked for: all its calls together."""
@@ -115,8 +129,6 @@ class Relayer(Running):
         """What ends what it has asked to be told."""
         self._refused: dict[tuple[UUID, datetime], str] = {}
         """Why the target refused a message that had gone back by then, by its id and ``created_at``."""
-        self._hop_began = 0.0
-        """Time of the event loop."""
         self._rests_until = 0.0
         """Nothing is claimed before that time of the event loop: the page was left, and may be going away."""
         self._has_progressed = False
@@ -274,19 +286,21 @@ class Relayer(Running):
         """Relays until a stop is asked for, or another relay has taken over."""
         try:
             await self._begin()
-            sent: list[MessageRecord] = []
             while not self._stop.asked:
-                records = await self._claim(sent)
+                records = await self._claim()
                 if records is None:
                     break
-                records = [record for record in records if not await self._is_refused(record)]
-                hop = await self._send(records) if records else []
-                sent = hop or []
-                if hop is None or not self._is_held:  # what is claimed from now on is for another relay
+                if self._refused:
+                    records = [record for record in records if not await self._is_refused(record)]
+                if not records:
+                    continue
+                self._claim_ahead(records)
+                if not (await self._send(records) and self._is_held):  # what waits now is for another relay
                     _logger.info("%r: another relay has taken over", self)
                     break
-            if sent:  # a claim that was called off may have done it, and their ids may be those of others by now
-                await self._acknowledge_late(sent)
+            await self._end_ahead()
+            if self._unacknowledged:  # or not: a claim that was called off may have done it
+                await self._acknowledge(late=True)
         finally:
             await self._leave()
 
@@ -313,8 +327,8 @@ class Relayer(Running):
         await self._wait_for_what_the_dead_had(route.comes_from_the_dead)
         self._disconnected_since = None
         ids = {record.id for record in sent}
-        self._sent += len(ids & self._in_doubt)
-        self._in_doubt.clear()
+        self._sent += sum(record.id in ids for record in self._in_doubt)
+        self._in_doubt = []
         self._kept = [record for record in self._kept if record.id not in ids]
 
     def _check_stop(self) -> None:
@@ -364,6 +378,7 @@ class Relayer(Running):
 
     async def _leave(self) -> None:
         self._is_active = False
+        self._unacknowledged = ()  # the cursor says it to whoever begins
         route, self._route = self._route, None
         try:
             with suppress(MailboxError):
@@ -398,39 +413,78 @@ class Relayer(Running):
             await asyncio.wait([call], timeout=max(0.0, self._patience[end]))
             self._patience[end] -= loop.time() - began
 
-    async def _claim(self, sent: list[MessageRecord]) -> list[MessageRecord] | None:
-        """Acknowledges what was sent. The next messages, and none where it cannot wait for them; None if a stop was
-        asked for: then ``sent`` has what may not be acknowledged.
+    async def _claim(self) -> list[MessageRecord] | None:
+        """The next messages, and none where it cannot wait for them; None if a stop was asked for. Unless they are here
+        already, what was sent is acknowledged.
         """
         await self._rest()
-        if sent and (self._kept or self._is_late or Capability.GET not in self._source.capabilities):
-            await self._acknowledge(sent)
-            sent.clear()
+        ahead = await self._end_ahead(waits=True)
+        if self._stop.asked:
+            return None
+        if self._was_sent(ahead):  # it had gone back meanwhile, as with a page that was left
+            await self._give_back()
+            ahead = []
+            await self._acknowledge(late=True)
+        elif self._kept or self._is_late or Capability.GET not in self._source.capabilities:
+            await self._acknowledge(late=self._is_late)
+        if ahead:
+            return ahead
         if self._kept:
             records, self._kept = self._kept, []
-            self._claimed = {record.id: record for record in records}
+            self._claimed = records
             return records
         can_wait = Capability.RELEASE in self._source.capabilities  # a cancelled claim hands nothing out
-        how: dict[str, Any] = {"wait": math.inf if can_wait else None}
-        if self._source._takes_limit:
-            how["limit"] = self._batch
-        if sent:
-            how["ack"] = [record.id for record in sent]
-        claim = begin(self._source.dequeue(**how))
-        try:
-            async with _within(claim):
-                await self._stop.first(claim)
-                if not can_wait:
-                    await self._wait_a_little_longer("source", claim)
-        finally:
-            if claim.done() and not claim.cancelled() and claim.exception() is None:
-                self._claimed = {record.id: record for record in claim.result()}
+        claim = begin(self._dequeue(self._unacknowledged, math.inf if can_wait else None))
+        async with _within(claim):
+            await self._stop.first(claim)
+            if not can_wait:
+                await self._wait_a_little_longer("source", claim)
         if claim.cancelled():
             return None
         records = claim.result()
         if not records:
             await self._stop.pause(POLL_INTERVAL)
         return records
+
+    async def _dequeue(self, hops: tuple[_Hop, ...], wait: float | None = None) -> list[MessageRecord]:
+        """Claims, and acknowledges what was sent in some hops, in one transaction; notes both before it ends."""
+        how: dict[str, Any] = {"wait": wait}
+        if self._source._takes_limit:
+            how["limit"] = self._batch
+        if hops:
+            how["ack"] = [record.id for record in _records_of(hops)]
+        records = await self._source.dequeue(**how)
+        if hops:
+            self._note_acknowledged(hops)
+        self._claimed = [*self._claimed, *records]
+        return records
+
+    def _claim_ahead(self, records: list[MessageRecord]) -> None:
+        """Begins to claim what comes after a batch that is about to be sent, if there may be something, and to
+        acknowledge what was sent before it.
+        """
+        if (
+            (len(records) >= self._batch or self._unacknowledged)
+            and {Capability.GET, Capability.RELEASE} <= self._source.capabilities
+            and not self._is_late
+            and asyncio.get_running_loop().time() > self._rests_until
+        ):
+            self._ahead = begin(self._dequeue(self._unacknowledged))
+
+    async def _end_ahead(self, *, waits: bool = False) -> list[MessageRecord]:
+        """What was claimed ahead; unless it ``waits``, and no stop is asked for, that is called off."""
+        ahead, self._ahead = self._ahead, None
+        if ahead is None:
+            return []
+        async with _within(ahead):
+            if waits:
+                await self._stop.first(ahead)
+        return [] if ahead.cancelled() or (ahead.exception() and not waits) else ahead.result()
+
+    def _was_sent(self, records: list[MessageRecord]) -> bool:
+        """Whether some of them have an id of what was sent, and may not be acknowledged."""
+        ids = {record.id.int for record in records}
+        return any(record.id.int in ids for record in _records_of(self._unacknowledged))
 
     async def _rest(self) -> None:
         loop = asyncio.get_running_loop()
@@ -439,12 +493,22 @@ class Relayer(Running):
 
     @property
     def _is_late(self) -> bool:
-        """Whether the last hop began so long ago that another relay may have taken over since, as after a process was
-        stopped: the ids that were sent may be those of new messages by now."""
-        return asyncio.get_running_loop().time() - self._hop_began > SLOW
+        """Whether a hop began so long ago that another relay may have taken over since, as after a process was stopped:
+        the ids that were sent may be those of new messages by now."""
+        hops = self._unacknowledged
+        return bool(hops) and asyncio.get_running_loop().time() - hops[0].began > SLOW
 
-    async def _acknowledge(self, sent: list[MessageRecord]) -> None:
-        await (self._acknowledge_late(sent) if self._is_late else self._ack(sent))
+    async def _acknowledge(self, *, late: bool) -> None:
+        """What was sent; nothing is claimed meanwhile."""
+        hops = self._unacknowledged
+        if hops:
+            sent = _records_of(hops)
+            await (self._acknowledge_late(sent) if late else self._ack(sent))
+            self._note_acknowledged(hops)
+
+    def _note_acknowledged(self, hops: tuple[_Hop, ...]) -> None:
+        self._unacknowledged = tuple(hop for hop in self._unacknowledged if hop not in hops)
+        self._forget(_records_of(hops))
 
     async def _ack(self, sent: list[MessageRecord]) -> None:
         ids = [record.id for record in sent]
@@ -474,18 +538,22 @@ class Relayer(Running):
                 await self._source.discard(record.id)
 
     async def _give_back(self) -> None:
+        await self._end_ahead()
         if self._claimed and self._source._can_release:
-            await self._at_source(self._source._release(list(self._claimed)))  # if it fails, the next session does it
+            await self._at_source(self._release(self._claimed))  # if it fails, the next session does it
         elif self._claimed:
-            self._kept = list(self._claimed.values())
-        self._claimed = {}
+            self._kept = self._claimed
+        self._claimed = []
+
+    def _release(self, records: list[MessageRecord]) -> Coroutine[Any, Any, None]:
+        return self._source._release([record.id for record in records])
 
     async def _give_back_at_last(self) -> None:
         """There is no next session, and on a handle that stays open nobody else would do it. A silent source does it
         later, when it answers."""
         deadline = asyncio.get_running_loop().time() + self._patience["source"]
         while self._claimed and self._source._can_release:
-            releasing = begin(self._source._release(list(self._claimed)))
+            releasing = begin(self._release(self._claimed))
             await self._wait_a_little_longer("source", releasing)
             with suppress(_StoppedError):
                 try:
@@ -497,53 +565,57 @@ class Relayer(Running):
             return
 
     def _forget(self, settled: Iterable[MessageRecord]) -> None:
-        for record in settled:
-            self._claimed.pop(record.id, None)
+        ids = {record.id.int for record in settled}
+        self._claimed = [record for record in self._claimed if record.id.int not in ids]
 
     def _on_life_over(self) -> None:
         self._rests_until = asyncio.get_running_loop().time() + PAUSE_AFTER_UNLOAD
 
     # -- at the target -------------------------------------------------------------------------------------------------
 
-    async def _send(self, records: list[MessageRecord]) -> list[MessageRecord] | None:
-        """Sends messages; those that are to be acknowledged, None if another relay has taken over."""
+    async def _send(self, records: list[MessageRecord]) -> bool:
+        """Sends messages; False if another relay has taken over."""
         try:
             return await self._hop(records)
         except (*REFUSALS, StorageFullError) as error:
+            if ahead := await self._end_ahead():  # it comes after these
+                await self._at_source(self._release(ahead))
+                self._forget(ahead)
             if len(records) == 1:
                 if isinstance(error, StorageFullError):
                     raise
                 await self._set_aside(records[0], error)
-                return []
+                return True
         for record in records:  # of which some may be taken
             if self._stop.asked or not self._is_held:
                 break
-            sent = await self._send([record])
-            if sent is None:
-                return None
-            if sent:
-                await self._acknowledge(sent)
-        return []
+            if not await self._send([record]):
+                return False
+            await self._acknowledge(late=self._is_late)
+        return True
 
-    async def _hop(self, records: list[MessageRecord]) -> list[MessageRecord] | None:
-        assert self._route is not None
-        ids = {record.id for record in records}
-        self._in_doubt.update(ids)
-        self._hop_began = asyncio.get_running_loop().time()
+    async def _hop(self, records: list[MessageRecord]) -> bool:
+        if self._route is None:  # it has died while it claimed
+            return False
+        self._in_doubt = records
+        began = asyncio.get_running_loop().time()
         try:
-            sent = await self._at_target(self._route.send(records))
+            sent = await self._at_target(self._route.send(records, _records_of(self._unacknowledged)))
         except (*REFUSALS, StorageFullError):
-            self._in_doubt.clear()
+            self._in_doubt = []
             raise
-        self._in_doubt.clear()
+        self._in_doubt = []
         self._disconnected_since = None
         if not sent:
-            return None
-        self._sent += len(ids)
+            return False
+        self._unacknowledged = (*self._unacknowledged, _Hop(began, records))
+        self._sent += len(records)
         self._has_progressed = True
         self._last_success_at = datetime.now(UTC)
-        self._kept = [record for record in self._kept if record.id not in ids]  # it was slow
-        return records
+        if self._kept:  # it was slow
+            ids = {record.id for record in records}
+            self._kept = [record for record in self._kept if record.id not in ids]
+        return True
 
     async def _set_aside(self, record: MessageRecord, error: Exception) -> None:
         """What the target will never take becomes a dead letter."""
@@ -601,7 +673,7 @@ class Relayer(Running):
         route, self._route = self._route, None
         if route is not None:
             route.die()
-        self._claimed = {}
+        self._claimed = []
         opened, self._opened = self._opened, {}
         for mailbox in opened.values():
             mailbox._die()
@@ -620,6 +692,10 @@ class _Tie(Companion):
 
     def die(self) -> None:
         self._relay._die()
+
+
+def _records_of(hops: Iterable[_Hop]) -> list[MessageRecord]:
+    return [record for hop in hops for record in hop.records]
 
 
 def _tie(relay: Relayer, *mailboxes: Mailbox) -> Callable[[], None]:

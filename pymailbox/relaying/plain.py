@@ -28,7 +28,7 @@ class PlainRoute:
         """There is nothing to commit with; it only has to be open."""
         await self._target.status()
 
-    async def send(self, records: Sequence[MessageRecord]) -> bool:
+    async def send(self, records: Sequence[MessageRecord], before: Sequence[MessageRecord] = ()) -> bool:
         """Sends messages in their order; after an error some may have been stored."""
         messages = [message_of(record) for record in records]
         if Capability.HEADERS not in self._target.capabilities and any(message.headers for message in messages):

@@ -326,8 +326,9 @@ class Play:
         assert self._here.claimed(life) == 0
 
     def _knows_that_it_is_offline(self, life: str, hours: int) -> bool:
-        """Most of the time, and it is still trying."""
-        for status in self._here.statuses(life):
+        """Most of the time, and it is still trying; if all that comes down came before, nothing is tried there."""
+        up, down = self._here.statuses(life)
+        for status in (up,) if down.sent == PART else (up, down):
             since, last = status.disconnected_since, status.last_error_at
             if since is None or last is None or last - since < timedelta(hours=hours) / 2:
                 return False

@@ -10,10 +10,12 @@ import logging
 from contextlib import suppress
 from pathlib import Path
 from random import Random
+from typing import Any
+from uuid import uuid4
 
 import pytest
 
-from pymailbox import Mailbox, MailboxClosedError, RetryPolicy, open_mailbox, relay
+from pymailbox import Mailbox, MailboxClosedError, NewMessage, RetryPolicy, open_mailbox, relay
 from pymailbox.backends.jetstream import link
 from pymailbox.relaying import cursor, loop
 from pymailbox.testing._expect import eventually
@@ -197,3 +199,59 @@ async def test_relay_begins_before_its_server(one: Servers, stream: str, monkeyp
             each.stop()
         await asyncio.wait(tasks)
         assert [task.exception() for task in tasks] == [None, None]
+
+
+async def test_a_hop_is_one_message_of_the_stream(one: Servers, stream: str) -> None:
+    """The next cursor is claimed in the commit that stores it."""
+    async with open_mailbox("memory://") as source, open_mailbox(there := one.location("inbox", stream)) as target:
+        task = asyncio.ensure_future(relayer := relay(source, target, batch=2, name="name"))
+
+        async def active() -> bool:
+            return (await relayer.status()).active
+
+        await eventually(active, True, "whether the relay is active")
+        before = await last_message(target)
+        await source.enqueue_many([NewMessage(b"", b"%d" % number) for number in range(20)])
+
+        async def sent() -> int:
+            return (await relayer.status()).sent
+
+        await eventually(sent, 20, "messages sent")
+        assert await last_message(target) - before == 10
+        relayer.stop()
+        await task
+        async with open_mailbox(there) as inbox:
+            assert [int(message.payload) for message in await inbox.dequeue()] == list(range(20))
+
+
+async def last_message(mailbox: Any) -> int:
+    """Its number in the stream."""
+    answer = await mailbox._link.api(f"STREAM.INFO.{mailbox._link.stream}")
+    return int(answer["state"]["last_seq"])
+
+
+@pytest.mark.parametrize("step_is_good", [True, False])
+async def test_a_claim_behind_a_step(one: Servers, stream: str, step_is_good: bool) -> None:
+    """It claims what the step has stored, or, where that is not done, what there is; cancelled, it claims nothing."""
+    async with open_mailbox(one.location("inbox", stream)) as inbox, open_mailbox(one.location("x", stream)) as other:
+        await inbox.enqueue_many([NewMessage(b"", b"first"), NewMessage(b"", b"second")])
+        for turns in (None, *range(12)):
+            [record] = await inbox.dequeue(1)
+            sends: list[tuple[Mailbox, NewMessage]]
+            sends = [(other, NewMessage(b"", b"sent")), (inbox, NewMessage(b"", record.payload))]
+            step = asyncio.ensure_future(inbox.ack_and_send(record.id if step_is_good else uuid4(), sends))
+            claim = asyncio.ensure_future(inbox.dequeue(1))
+            for _ in range(turns or 0):
+                await asyncio.sleep(0)
+            if turns is not None:
+                claim.cancel()
+            await asyncio.wait([step, claim])
+            assert step.result() is step_is_good
+            if not claim.cancelled():
+                [next_one] = claim.result()
+                assert next_one.payload == (b"second" if record.payload == b"first" else b"first")
+                await inbox._release([next_one.id])
+            if not step_is_good:
+                await inbox._release([record.id])
+            stats = await inbox.status()
+            assert (stats.queued_messages, stats.inflight_messages) == (2, 0)

@@ -59,12 +59,18 @@ class Proxy:
 
 @pytest.fixture
 def websocket(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """The module, as in a page."""
+    """The module, as in a page whose policy forbids that code is evaluated."""
+
+    def run_js(code: str) -> None:
+        raise OSError(f"not evaluated: {code}")
+
     js, pyodide, ffi = ModuleType("js"), ModuleType("pyodide"), ModuleType("pyodide.ffi")
+    code = ModuleType("pyodide.code")
+    code.run_js = run_js  # type: ignore[attr-defined]
     FakeSocket.made = []
     js.WebSocket = FakeSocket  # type: ignore[attr-defined]
     ffi.JsException, ffi.create_proxy, ffi.to_js = OSError, Proxy, bytes  # type: ignore[attr-defined]
-    for name, module in (("js", js), ("pyodide", pyodide), ("pyodide.ffi", ffi)):
+    for name, module in (("js", js), ("pyodide", pyodide), ("pyodide.code", code), ("pyodide.ffi", ffi)):
         monkeypatch.setitem(sys.modules, name, module)
     monkeypatch.delitem(sys.modules, NAME, raising=False)
     from pymailbox.backends.jetstream import websocket
@@ -93,6 +99,28 @@ async def test_an_attempt_that_failed_is_over_when_the_next_one_begins(websocket
     late(SimpleNamespace(data=SimpleNamespace(to_bytes=lambda: b"MSG a 1 3\r\ntwo\r\nMSG a 1 500\r\nhalf")))
     FakeSocket.made[1].receive(b"MSG a 1 5\r\nthree\r\n")
     assert heard == [b"one", b"three"]
+
+
+async def test_pieces_are_taken_together_as_soon_as_none_is_missing(
+    websocket: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    takes: list[Callable[[Any], int]] = []
+    monkeypatch.setattr(websocket, "_js_collect", lambda: lambda take: takes.append(take._call))
+    client, heard = websocket.PageClient(), []
+    client._parser.listeners[b"1"] = lambda *message: heard.append(message[2])
+    client.options["connect_timeout"] = 1
+    await client._connect_to_server(Srv(SimpleNamespace(geturl=lambda: "ws://localhost:1", scheme="ws")))  # type: ignore[arg-type]
+    client._status = client.CONNECTED
+    [take] = takes
+
+    def missing_after(data: bytes) -> int:
+        return take(SimpleNamespace(to_bytes=lambda: data))
+
+    assert missing_after(b"MSG a 1 5\r\nth") == 5
+    assert missing_after(b"ree\r\nMSG a 1") == 1
+    assert missing_after(b" 3\r\ntwo\r\n") == 0
+    assert missing_after(b"PING\r\n") == 0
+    assert heard == [b"three", b"two"]
 
 
 async def test_what_the_browser_has_not_sent_is_counted(websocket: Any) -> None:

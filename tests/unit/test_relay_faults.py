@@ -16,7 +16,16 @@ from uuid import uuid4
 
 import pytest
 
-from pymailbox import Mailbox, MailboxClosedError, MessagePriority, Relayer, RetryPolicy, open_mailbox, relay
+from pymailbox import (
+    Mailbox,
+    MailboxClosedError,
+    MessagePriority,
+    MessageStatus,
+    Relayer,
+    RetryPolicy,
+    open_mailbox,
+    relay,
+)
 from pymailbox.relaying import loop
 from pymailbox.testing import Fault, FaultKind, FaultyMailbox, HolderDied
 from pymailbox.testing._expect import eventually
@@ -76,7 +85,7 @@ class Way:
         task = asyncio.ensure_future(one)
         try:
             if faulty:
-                await self._disturb(task, one)
+                await self._disturb(task, one, source)
             else:
                 await eventually(partial(self._nothing_waits, one), True, "whether nothing waits any more")
                 one.stop()
@@ -92,11 +101,13 @@ class Way:
         some = [random.choice(kinds) for _ in range(3)]
         return [Fault(kind, verb, nth=random.randrange(1, 8), times=random.randrange(1, 3)) for kind, verb in some]
 
-    async def _disturb(self, task: asyncio.Task[None], one: Relayer) -> None:
+    async def _disturb(self, task: asyncio.Task[None], one: Relayer, source: FaultyMailbox) -> None:
         """Lets it work for a moment, and then stops it, or cancels it in whatever it is doing."""
         for _ in range(self.random.randrange(60)):
             if task.done():
                 return
+            if self.random.random() < 0.05:
+                await self._take_back(source)
             await asyncio.sleep(self.random.choice((0, 0, 0.001)))
         for _ in range(self.random.randrange(3)):
             task.cancel()
@@ -105,6 +116,14 @@ class Way:
         if self.random.random() < 0.5:
             one.stop()
             await asyncio.wait([task], timeout=0.01)
+
+    async def _take_back(self, source: FaultyMailbox) -> None:
+        """What it holds goes back to the queue, as when a page is left for a moment."""
+        handle = source._mailbox
+        if handle is not None:
+            with suppress(MailboxClosedError):
+                held = await handle.peek(COUNT, status=MessageStatus.INFLIGHT)
+                await handle._release([record.id for record in held])
 
     async def _nothing_waits(self, one: Relayer) -> bool:
         return (await one.status()).waiting == 0

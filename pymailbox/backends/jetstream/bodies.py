@@ -178,6 +178,7 @@ class Bodies:
             # A cancellation is noticed in the next turn, so that what was claimed goes back before a later claim.
             await asyncio.shield(fetching)
         except asyncio.CancelledError:
+            fetching.add_done_callback(lambda done: done.cancelled() or done.exception())  # nobody has to hear of it
             fetching.cancel()
             raise
         return fetched

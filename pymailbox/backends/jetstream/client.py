@@ -12,7 +12,7 @@ from typing import Any, Final
 from nats.aio.client import DEFAULT_BUFFER_SIZE, Client, __version__
 from nats.aio.transport import TcpTransport
 from nats.errors import MaxPayloadError
-from nats.protocol.command import pub_cmd
+from nats.protocol.command import hpub_cmd, pub_cmd
 from nats.protocol.parser import Parser
 
 from ...contract.errors import StorageUnavailableError
@@ -157,8 +157,8 @@ class LinkClient(Client):
         """Whether more waits to be sent than may: nobody should send anything again meanwhile."""
         return self._pending_data_size + self.unsent > self._max_pending_size
 
-    def send(self, subject: str, data: bytes, reply: str = "") -> None:
-        """Sends a message, if possible within the call.
+    def send(self, subject: str, data: bytes, reply: str = "", headers: Mapping[str, str] | None = None) -> None:
+        """Sends a message, if possible within the call; nothing in its headers needs to be escaped.
 
         Raises:
             MaxPayloadError: the server does not take so large a one.
@@ -166,7 +166,11 @@ class LinkClient(Client):
         """
         if len(data) > self._max_payload:
             raise MaxPayloadError
-        command = pub_cmd(subject, reply, data)
+        if headers is None:
+            command = pub_cmd(subject, reply, data)
+        else:
+            lines = ["NATS/1.0", *(f"{name}: {text}" for name, text in headers.items()), "", ""]
+            command = hpub_cmd(subject, reply, "\r\n".join(lines).encode(), data)
         self._pending.append(command)
         self._pending_data_size += len(command)
         if not self._has_sent:

@@ -208,19 +208,15 @@ def encode_messages(
     messages: Sequence[PreparedMessage], parts: Sequence[int] = (), sent_on: UUID | None = None
 ) -> bytes:
     """Messages with ids; their bytes too, unless they are in parts that were stored before."""
-    heads = [
-        _MESSAGE.pack(
-            cast(UUID, message.message_id).bytes,
-            message.priority,
-            message.delay_ms,
-            message.dedupe_ms,
-            len(message.sender),
-            len(message.payload),
-            len(message.headers),
-        )
-        for message in messages
-    ]
-    bodies = [] if parts else [part for message in messages for part in (message[0], message[1], message[5])]
+    heads: list[bytes] = []
+    bodies: list[bytes] = []
+    for sender, payload, priority, message_id, delay_ms, headers, dedupe_ms in messages:
+        assert message_id is not None
+        sizes = len(sender), len(payload), len(headers)
+        heads.append(_MESSAGE.pack(message_id.int.to_bytes(16), priority, delay_ms, dedupe_ms, *sizes))
+        bodies += (sender, payload, headers)
+    if parts:
+        bodies.clear()
     return b"".join(
         [
             b"\0" * 16 if sent_on is None else sent_on.bytes,
@@ -238,9 +234,9 @@ def bytes_of(messages: Iterable[PreparedMessage]) -> bytes:
     return b"".join(part for message in messages for part in (message[0], message[1], message[5]))
 
 
-def size_of(message: PreparedMessage) -> int:
-    """Bytes that a message takes in a commit."""
-    return _MESSAGE.size + len(message.sender) + len(message.payload) + len(message.headers)
+def size_of(*messages: PreparedMessage) -> int:
+    """Bytes that messages take in a commit."""
+    return _MESSAGE.size * len(messages) + sum([len(each[0]) + len(each[1]) + len(each[5]) for each in messages])
 
 
 def encode_moved(messages: Iterable[tuple[UUID, int, Sequence[bytes]]]) -> bytes:

@@ -418,10 +418,7 @@ class Link:
             for piece in before:
                 await self._nc.publish(piece.subject, piece.data, headers=piece.headers)
             reply = f"{self._inbox}.{number}"
-            if headers is None:
-                self._nc.send(subject, data, reply)
-            else:
-                await self._nc.publish(subject, data, reply, headers)
+            self._nc.send(subject, data, reply, headers)
         except MaxPayloadError as error:
             self.forget(number)
             raise StorageUnavailableError(

@@ -209,7 +209,7 @@ class JetStreamMailbox(EmbeddedMailbox):
         """Lets a call bring messages: in as many commands as they need."""
         batches = self._batches(messages)
         token, link = self._replica.token, self._link
-        if all(sum(map(codec.size_of, batch)) <= self._room for batch in batches):
+        if all(codec.size_of(*batch) <= self._room for batch in batches):
             call.pieces = [
                 codec.encode_command(Op.ENQUEUE, codec.encode_messages(batch, sent_on=sent_on)) for batch in batches
             ]
@@ -219,7 +219,7 @@ class JetStreamMailbox(EmbeddedMailbox):
             pieces = []
             for batch in batches:
                 parts: tuple[int, ...] = ()
-                if sum(map(codec.size_of, batch)) > self._room:
+                if codec.size_of(*batch) > self._room:
                     parts = await store_parts(link, token, codec.bytes_of(batch))
                 pieces.append(codec.encode_command(Op.ENQUEUE, codec.encode_messages(batch, parts, sent_on)))
             return pieces
@@ -247,13 +247,21 @@ class JetStreamMailbox(EmbeddedMailbox):
     async def _ack_and_send(
         self, message_id: UUID, sends: list[tuple[EmbeddedMailbox, PreparedMessage]]
     ) -> list[int | None] | None:
-        targets = [target for target, _ in sends if isinstance(target, JetStreamMailbox)]
         mine = self._replica.token
-        messages: dict[str, list[PreparedMessage]] = {target._replica.token: [] for target in targets}
-        informed: dict[str, list[Listener]] = {token: [] for token in messages}
-        for target, (_, message) in zip(targets, sends, strict=True):
-            messages[target._replica.token].append(self._with_id(message))
-            informed[target._replica.token].append(target._listener)
+        tokens: list[str] = []
+        """Of the target of each message."""
+        targets: set[JetStreamMailbox] = set()
+        messages: dict[str, list[PreparedMessage]] = {}
+        last, token = None, ""
+        for target, message in sends:
+            if target is not last:  # many may go to one
+                assert isinstance(target, JetStreamMailbox)
+                last, token = target, target._replica.token
+                targets.add(target)
+                to = messages.setdefault(token, [])
+            tokens.append(token)
+            to.append(message if message.message_id is not None else self._with_id(message))
+        informed = {token: [each._listener for each in targets if each._replica.token == token] for token in messages}
 
         def command(token: str, parts: Sequence[int] = ()) -> bytes:
             sent_on = message_id if token == mine else None
@@ -277,7 +285,7 @@ class JetStreamMailbox(EmbeddedMailbox):
             for target in targets:
                 if target._observer is not None:
                     await target._follow()
-            size = sum(codec.size_of(message) for of_token in messages.values() for message in of_token)
+            size = sum(codec.size_of(*of_token) for of_token in messages.values())
             large = size > self._room
             own, others = (b"", {}) if large else commands({})
             if large:
@@ -287,7 +295,7 @@ class JetStreamMailbox(EmbeddedMailbox):
         except WipedError:
             self._wipes = self._link.wipes
             raise
-        return None if depths is None else [depths[target._replica.token] for target in targets]
+        return None if depths is None else [depths[token] for token in tokens]
 
     async def _redrive(self, message_id: UUID) -> int | None:
         call = Call(codec.encode_command(Op.REDRIVE, message_id.bytes), informed=[self._listener])

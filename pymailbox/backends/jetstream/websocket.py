@@ -6,12 +6,14 @@ import asyncio
 import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
+from functools import cache
 from typing import Any, Final
 from urllib.parse import ParseResult
 
 from nats.aio.client import DEFAULT_BUFFER_SIZE
 from nats.aio.transport import Transport
 from nats.protocol.command import pub_cmd
+from pyodide.code import run_js
 from pyodide.ffi import JsException, create_proxy, to_js
 
 from js import WebSocket
@@ -26,14 +28,50 @@ _LOOK_AGAIN: Final = 0.01
 """Seconds after which it is asked again how many wait."""
 
 
+_COLLECT: Final = """(take) => {
+  let parts = [], size = 0, missing = 0;
+  return ({ data }) => {
+    parts.push(data);
+    size += data.byteLength;
+    if (size < missing) return;
+    let all = data;
+    if (parts.length > 1) {
+      all = new Uint8Array(size);
+      let at = 0;
+      for (const part of parts) {
+        all.set(new Uint8Array(part), at);
+        at += part.byteLength;
+      }
+    }
+    parts = [];
+    size = 0;
+    missing = take(all);
+  };
+}"""
+"""A listener for a server that sends a browser pieces of 4 KiB: calls ``take`` with so many of them together as that
+has said are missing."""
+
+
+@cache
+def _js_collect() -> Any:
+    """None if the page's Content-Security-Policy forbids that code is evaluated."""
+    try:
+        return run_js(_COLLECT)
+    except JsException:
+        return None
+
+
 class _Connection(Transport):
     """One WebSocket; another one is made for the next attempt."""
 
-    def __init__(self, take: Callable[[bytes], bytes]) -> None:
+    def __init__(self, take: Callable[[bytes], bytes], missing: Callable[[], int]) -> None:
         self._js_socket: Any = None
         self._take = take
         """Takes what comes at once; gives what has to be read."""
-        self._js_listeners: list[tuple[str, Any]] = []
+        self._missing = missing
+        """How many bytes have to come until it can go on."""
+        self._js_listeners: list[tuple[str, Any, Any]] = []
+        """With the functions of Python's that they call."""
         self._is_open = False
         self._has_ended = False
         self._out: list[bytes] = []
@@ -47,13 +85,18 @@ class _Connection(Transport):
             self._is_open = True
             _resolve(opened)
 
-        def on_message(js_event: Any) -> None:
-            data = js_event.data.to_bytes()
+        def take(js_data: Any) -> int:
+            data = js_data.to_bytes()
             if not self._received:
                 data = self._take(data)
-            if data:
-                self._received.append(data)
-                _resolve(self._arrival)
+            if not data:
+                return self._missing()
+            self._received.append(data)
+            _resolve(self._arrival)
+            return 0
+
+        def on_message(js_event: Any) -> None:
+            take(js_event.data)
 
         def on_close(_: Any) -> None:
             self.end()
@@ -64,9 +107,11 @@ class _Connection(Transport):
         except JsException as error:
             raise ConnectionError(f"the browser opens no WebSocket to {uri.geturl()}: {error}") from error
         js_socket.binaryType = "arraybuffer"
-        for name, listener in (("open", on_open), ("message", on_message), ("close", on_close)):
-            js_listener = create_proxy(listener)
-            self._js_listeners.append((name, js_listener))
+        js_collect = _js_collect()
+        for name, listener in (("open", on_open), ("message", take if js_collect else on_message), ("close", on_close)):
+            js_proxy = create_proxy(listener)
+            js_listener = js_collect(js_proxy) if listener is take else js_proxy
+            self._js_listeners.append((name, js_listener, js_proxy))
             js_socket.addEventListener(name, js_listener)
         try:
             async with asyncio.timeout(connect_timeout):
@@ -131,9 +176,9 @@ class _Connection(Transport):
         """What was handed to the browser is still sent, if the page is there."""
         self.end()
         js_listeners, self._js_listeners = self._js_listeners, []
-        for name, js_listener in js_listeners:
+        for name, js_listener, js_proxy in js_listeners:
             self._js_socket.removeEventListener(name, js_listener)
-            js_listener.destroy()
+            js_proxy.destroy()
         if self._js_socket is not None:
             self._js_socket.close()
 
@@ -164,7 +209,10 @@ class PageClient(LinkClient):
         def take(data: bytes) -> bytes:
             return self._take(data) if self._transport is connection else b""
 
-        self._transport = connection = _Connection(take)
+        def missing() -> int:
+            return self._parser.missing if self._transport is connection else 0
+
+        self._transport = connection = _Connection(take, missing)
         await connection.connect(s.uri, DEFAULT_BUFFER_SIZE, self.options["connect_timeout"])
 
     @property

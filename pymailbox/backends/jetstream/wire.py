@@ -32,7 +32,7 @@ class QuickParser(Parser):
         super().reset()
         self._rest: list[bytes] = []
         """The beginning of a message."""
-        self._missing = 0
+        self.missing = 0
         """How many bytes it needs at least."""
 
     async def parse(self, data: bytes = b"") -> None:
@@ -48,13 +48,13 @@ class QuickParser(Parser):
             data = bytes(self.buf) + data
             self.buf.clear()
         self._rest.append(data)
-        self._missing -= len(data)
-        if self._missing > 0:
+        self.missing -= len(data)
+        if self.missing > 0:
             return b""
         data = b"".join(self._rest)
         self._rest.clear()
         at = self._take(data)
-        if self._missing:
+        if self.missing:
             self._rest.append(data[at:])
             return b""
         return data[at:]
@@ -62,11 +62,11 @@ class QuickParser(Parser):
     def _take(self, data: bytes) -> int:
         """Passes on all messages for listeners until something else comes; where what is left begins."""
         at, end = 0, len(data)
-        self._missing = 0
+        self.missing = 0
         while at < end:
             line_end = data.find(_LINE_END, at)
             if line_end < 0:
-                self._missing = 1
+                self.missing = 1
                 break
             words = data[at:line_end].split()
             kind = words[0] if words else b""
@@ -86,7 +86,7 @@ class QuickParser(Parser):
             begin = line_end + 2
             body_end = begin + size
             if body_end + 2 > end:
-                self._missing = body_end + 2 - end
+                self.missing = body_end + 2 - end
                 break
             at = body_end + 2
             try:

@@ -8,6 +8,7 @@ import secrets
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 from uuid import UUID
 
@@ -140,6 +141,15 @@ class Step(Call):
     @property
     def size(self) -> int:
         return len(self.pieces[0]) + len(self.own) + sum(map(len, self.sends.values()))
+
+    def can_have_behind_it(self, call: Call, last: Call) -> bool:
+        """Whether its commit can have another call in it, behind the last one: a step of its holder's to the same
+        mailboxes, or, behind all steps, a claim of its holder's, who is known when a step is stored.
+        """
+        if not isinstance(call, Step):
+            return call.claims_for == self.holder
+        is_alike = call.holder == self.holder and call.sends.keys() == self.sends.keys()
+        return is_alike and call.parts is None and isinstance(last, Step)
 
 
 class Sent:
@@ -329,8 +339,8 @@ class Writer:
             if not calls:
                 return
             if isinstance(calls[0], Step):
-                await self._commit_steps([call for call in calls if isinstance(call, Step)])
-            else:
+                calls = await self._commit_steps(calls)
+            if calls:
                 await self._commit(calls)
         except Exception as error:
             nothing_is_stored = isinstance(error, (RefusedError, StorageFullError, ValueError))
@@ -372,14 +382,14 @@ class Writer:
         while queue and len(calls) < _MOST_CALLS:
             call = queue[0]
             size += call.size + codec.COMMAND_SIZE
-            if size > self._link.largest or type(call) is not type(first) or call.prepare is not None:
+            if size > self._link.largest or call.prepare is not None or len(call.pieces) > 1:
                 break
-            if len(call.pieces) > 1 or (call.follows and not self._replica.following):
+            if call.follows and not self._replica.following:
                 break
-            if isinstance(first, Step) and isinstance(call, Step):
-                if call.parts is not None or call.holder != first.holder or call.sends.keys() != first.sends.keys():
+            if isinstance(first, Step):
+                if not first.can_have_behind_it(call, calls[-1]):
                     break
-            elif call.stores is not first.stores:
+            elif isinstance(call, Step) or call.stores is not first.stores:
                 break
             else:
                 other = self._via(call)
@@ -448,8 +458,11 @@ class Writer:
             return f"{self._replica.base}.in"
         return f"{self._replica.base}.c" if via is None else f"{self._replica.base}.h.{via:x}"
 
-    async def _commit_steps(self, steps: list[Step]) -> None:
+    async def _commit_steps(self, calls: list[Call]) -> list[Call]:
+        """Commits steps, and the claims behind them; gives these back, and commits nothing, if no step holds good."""
         replica, link = self._replica, self._link
+        steps = [call for call in calls if isinstance(call, Step)]
+        claims = calls[len(steps) :]
         first = steps[0]
         if first.parts is not None:
             first.own, first.sends = await first.parts()
@@ -463,14 +476,15 @@ class Writer:
                 elif held.setdefault(step.message_id, step) is not step:
                     late.append(step)
             if not held:
-                return
+                return claims
             steps = list(held.values())
             fence = replica.log.fences.get(first.holder)
             if fence is None:
                 await self._admit(first.holder)
-                steps += late
+                steps = [*steps, *late]
                 continue
-            sent, messages, numbers = self._steps(steps)
+            sent, messages, numbers = self._steps(steps, claims)
+            sent.on_known = partial(self._finish_steps, steps, late, claims, sent, numbers)
             if first.own or first.sends:
                 await link.check_room(sum(len(data) for _, data in messages))
             headers = {
@@ -488,13 +502,18 @@ class Writer:
                 try:
                     await self._admit(first.holder)
                     if (numbers[0], replica.token) not in sent.results:
-                        steps += late
+                        steps = [*steps, *late]
                         continue
                     await self._until_heard(sent)
                 finally:
                     for number in numbers:
                         del self.sent[number]
-            break
+            return []
+
+    def _finish_steps(
+        self, steps: list[Step], late: list[Step], claims: list[Call], sent: Sent, numbers: list[int]
+    ) -> None:
+        replica = self._replica
         own = sent.results[numbers[0], replica.token]
         at = 0
         depths: list[dict[str, int | None]] = []
@@ -511,7 +530,9 @@ class Writer:
             if step.own:
                 depths[-1][replica.token] = own[at].depth
                 at += 1
-        for position, token in enumerate(first.sends):
+        for claim, result in zip(claims, own[at:], strict=True):
+            claim.finish(result)
+        for position, token in enumerate(steps[0].sends):
             stored = sent.results.get((numbers[position], token))
             for index, _ in enumerate(steps):
                 depths[index][token] = None if stored is None else stored[index].depth
@@ -533,8 +554,8 @@ class Writer:
     def _lose(self, cause: BaseException) -> NoReturn:
         self._link.lost(f"the mailbox {self._replica.name!r}", cause)
 
-    def _steps(self, steps: Sequence[Step]) -> tuple[Sent, list[tuple[str, bytes]], list[int]]:
-        """One stream message for each other mailbox; the first has what is for this one."""
+    def _steps(self, steps: Sequence[Step], claims: Sequence[Call]) -> tuple[Sent, list[tuple[str, bytes]], list[int]]:
+        """One stream message for each other mailbox; the first has what is for this one, claims last."""
         replica, link = self._replica, self._link
         sent = Sent(link.loop, self.nonce)
         commands: list[bytes] = []
@@ -545,6 +566,9 @@ class Writer:
             if step.own:
                 commands.append(step.own)
                 informed.append(step.informed_in.get(replica.token, []))
+        for claim in claims:
+            commands += claim.pieces
+            informed.append([])
         messages: list[tuple[str, bytes]] = []
         numbers: list[int] = []
         for token in list(steps[0].sends) or [replica.token]:

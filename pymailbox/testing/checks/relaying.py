@@ -208,9 +208,9 @@ async def check_hop_before_a_death_is_not_repeated(sandbox: Sandbox) -> None:
     await sandbox.let_die(to)
     arrived = payloads_of(await drain(target))
     await target.ack_many([record.id for record in await target.peek(100)])
-    expect_equal(arrived, numbered(4), "messages of the hop")
+    expect(arrived in (numbered(4), numbered(8)), f"not of the hop, nor of the next one under way: {arrived}")
     async with _relaying(source, target, batch=4):
-        await _arrive(target, numbered(10)[4:])
+        await _arrive(target, numbered(10)[len(arrived) :])
         await _all_sent(source)
 
 
