@@ -151,7 +151,11 @@ def _build(
             if content is None:
                 continue
             if info.filename.endswith(".py"):
-                content = lean(content.decode(), keeps_docstrings=info.filename in WITH_DOCSTRINGS).encode()
+                kept = {
+                    "keeps_docstrings": info.filename in WITH_DOCSTRINGS,
+                    "is_package": info.filename.endswith("/__init__.py"),
+                }
+                content = lean(content.decode(), **kept).encode()
             if ".dist-info/" in info.filename:
                 info.filename = info.filename.replace(*renamed, 1)
             match info.filename.rpartition("/")[2]:

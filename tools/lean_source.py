@@ -6,15 +6,15 @@ import tokenize
 from collections.abc import Iterator
 
 _Function = ast.FunctionDef | ast.AsyncFunctionDef
-_Definition = ast.Module | ast.ClassDef | _Function
+_Named = ast.ClassDef | _Function
 
 
-def lean(source: str, *, keeps_docstrings: bool) -> str:
+def lean(source: str, *, keeps_docstrings: bool, is_package: bool = False) -> str:
     """A module without comments, without the texts below its attributes, and without docstrings, and types of
     parameters and results, that nobody looks up.
 
-    Docstrings of private names are removed, and unless `keeps_docstrings` all of them. What remains keeps its line, so
-    that tracebacks are the same.
+    Docstrings of private names are removed, and unless `keeps_docstrings` all of them; that of the module itself stays
+    only if it is a package, which ``help`` shows as one. What remains keeps its line, so that tracebacks are the same.
     """
     lines = source.split("\n")
     for token in tokenize.generate_tokens(io.StringIO(source).readline):
@@ -28,9 +28,8 @@ def lean(source: str, *, keeps_docstrings: bool) -> str:
     for node in ast.walk(tree):
         for body in _bodies(node):
             for statement in body:
-                if _is_text(statement) and not (
-                    keeps_docstrings and statement is body[0] and isinstance(node, _Definition) and _is_public(node)
-                ):
+                is_shown = is_package if isinstance(node, ast.Module) else isinstance(node, _Named) and _is_public(node)
+                if _is_text(statement) and not (keeps_docstrings and statement is body[0] and is_shown):
                     _cut(lines, statement, "..." if len(body) == 1 and not isinstance(node, ast.Module) else "")
     return "\n".join(lines)
 
@@ -39,7 +38,7 @@ def _types(node: ast.AST, lines: list[str], is_public: bool) -> Iterator[tuple[i
     """Where the types of private functions are, each with what goes before it: the line, and columns."""
     for child in ast.iter_child_nodes(node):
         shown = is_public
-        if isinstance(child, _Definition) and not isinstance(child, ast.Module):
+        if isinstance(child, _Named):
             shown = is_public and (_is_public(child) or child.name.startswith("__"))
         if isinstance(child, _Function):
             if not shown:
@@ -72,8 +71,8 @@ def _is_text(statement: ast.stmt) -> bool:
     return isinstance(value, ast.Constant) and isinstance(value.value, str)
 
 
-def _is_public(node: _Definition) -> bool:
-    return isinstance(node, ast.Module) or not node.name.startswith("_")
+def _is_public(node: _Named) -> bool:
+    return not node.name.startswith("_")
 
 
 def _cut(lines: list[str], statement: ast.stmt, instead: str) -> None:

@@ -34,7 +34,7 @@ class _Error(Exception):
     """Only this."""
 '''
 
-LEAN = '''"""A module."""
+LEAN = '''
 
 LIMIT = 5
 
@@ -81,6 +81,7 @@ def _is_constant(statement: ast.stmt) -> bool:
 
 def test_remarks_and_private_texts_go() -> None:
     assert lean(SOURCE, keeps_docstrings=True) == LEAN
+    assert lean(SOURCE, keeps_docstrings=True, is_package=True) == '"""A module."""' + LEAN
 
 
 def test_docstrings_and_types_go_where_they_are_not_kept() -> None:
