@@ -1,7 +1,8 @@
 // The page in which the JavaScript API is tested: blank except for the module, as `pymailbox`.
 //
 // Tests share a window, each on an origin of its own, where nothing is stored and nobody else listens: a new window for
-// each takes Firefox half a second of work.
+// each takes Firefox half a second of work. All origins are of one site, and between tests the window stays there: for
+// another site browsers start a process, which takes Firefox as long again.
 
 import { randomUUID } from "node:crypto";
 import { mkdir, writeFile } from "node:fs/promises";
@@ -33,16 +34,16 @@ const fixtures = {
   ],
   baseURL: async ({ baseURL }, use) => {
     const { port } = new URL(/** @type {string} */ (baseURL));
-    await use(`http://test-${origins++}.localhost:${port}`);
+    await use(`http://test-${origins++}.tests.localhost:${port}`);
   },
-  context: async ({ window }, use) => {
+  context: async ({ window, baseURL }, use) => {
     const [page] = window.pages();
     await use(window);
     await Promise.all([window.unrouteAll(), page.unrouteAll()]);
     await Promise.all(window.pages().map((other) => other === page || other.close()));
     await page.removeAllListeners("console");
     await page.removeAllListeners("pageerror");
-    await page.goto("about:blank");
+    await page.goto(`${baseURL}/blank.html`);
   },
   page: ({ context }, use) => use(context.pages()[0]),
 };

@@ -7,7 +7,7 @@ import pytest
 from tests.conftest import serve
 from tests.lanes import runtimes
 from tests.lanes.in_pyodide import install_wheel
-from tests.lanes.runtimes import PythonRuntime, RemoteError
+from tests.lanes.runtimes import HarnessTab, PythonRuntime, RemoteError
 from tools.serve import Server
 
 pytestmark = pytest.mark.browser
@@ -32,12 +32,19 @@ def strict_server() -> Iterator[Server]:
 
 
 @pytest.fixture(scope="module", params=["chromium", "firefox", "webkit"])
-def python(request: pytest.FixtureRequest, place: str, strict_server: Server) -> Iterator[PythonRuntime]:
+def browser(request: pytest.FixtureRequest, strict_server: Server) -> Iterator[HarnessTab]:
+    """One for the page and the worker."""
+    with runtimes.browser(request.param, strict_server.url + runtimes.harness_path("nowhere")) as tab:
+        yield tab
+
+
+@pytest.fixture(scope="module")
+def python(browser: HarnessTab, place: str, strict_server: Server) -> Iterator[PythonRuntime]:
     """Pyodide under the policy, with the engine handed over and the wheel installed."""
-    url = strict_server.url + runtimes.harness_path(place, engine=True)
-    with runtimes.browser(request.param, url) as python:
-        install_wheel(python, strict_server)
-        yield python
+    tab = browser.open_tab(strict_server.url + runtimes.harness_path(place, engine=True))
+    install_wheel(tab, strict_server)
+    yield tab
+    tab.close_tab()
 
 
 def test_policy_is_in_force(python: PythonRuntime) -> None:
@@ -49,8 +56,10 @@ def test_engine_that_was_handed_over_works(python: PythonRuntime) -> None:
     assert python.run_async(SEND_AND_RECEIVE) == "hello"
 
 
-def test_engine_that_was_not_handed_over_is_a_clear_error(strict_server: Server) -> None:
-    with runtimes.chromium(strict_server.url + runtimes.harness_path("worker")) as python:
-        install_wheel(python, strict_server)
-        with pytest.raises(RemoteError, match=r"StorageUnavailableError: .*registerJsModule"):
-            python.run_async(SEND_AND_RECEIVE)
+@pytest.mark.parametrize("browser", ["chromium"], indirect=True)
+def test_engine_that_was_not_handed_over_is_a_clear_error(browser: HarnessTab, strict_server: Server) -> None:
+    tab = browser.open_tab(strict_server.url + runtimes.harness_path("worker"))
+    install_wheel(tab, strict_server)
+    with pytest.raises(RemoteError, match=r"StorageUnavailableError: .*registerJsModule"):
+        tab.run_async(SEND_AND_RECEIVE)
+    tab.close_tab()
