@@ -221,6 +221,27 @@ async def test_what_still_comes_on_a_connection_before_is_not_heard() -> None:
         assert heard == []
 
 
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a connection has left to send when it is closed gets little time."""
+    monkeypatch.setattr("pymailbox.backends.jetstream.client._LAST_BYTES", 0.05)
+
+
+async def stalled(client: LinkClient, server: Server) -> None:
+    """Far more waits to be sent than the system takes."""
+    await until(lambda: server.writers)
+    server.stall()
+    for _ in range(16):
+        client.send("a", bytes(1_000_000))
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_a_connection_that_is_stuck_keeps_no_other_from_being_made() -> None:
+    async with connected(ping_interval=0.02) as (client, server):
+        await stalled(client, server)
+        await until(lambda: len(server.writers) == 2 and client.is_connected)
+
+
 # -- ending ------------------------------------------------------------------------------------------------------------
 
 
@@ -236,6 +257,17 @@ async def test_a_client_that_ends_says_so_though_something_was_still_to_be_sent(
             await client.close()
         assert ended == [True]
         assert transport._io_writer.is_closing()
+
+
+async def test_a_client_that_is_given_no_time_to_end_leaves_no_socket() -> None:
+    async with connected() as (client, server):
+        await stalled(client, server)
+        connection: Any = client._transport
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.05):
+                await client.close()
+        assert connection._io_writer.is_closing()
+        assert connection._io_writer.transport.get_write_buffer_size() == 0
 
 
 # -- another nats-py ---------------------------------------------------------------------------------------------------

@@ -49,6 +49,10 @@ _OVERRIDDEN: Final = (
 """Coroutines that it has to call."""
 
 
+_LAST_BYTES = 1.0
+"""Seconds in which a connection that is closed can send what it has left."""
+
+
 def _others(where: object, types: Mapping[str, type]) -> list[str]:
     """Attributes that are missing, or of another type."""
     return [name for name, kind in types.items() if not isinstance(getattr(where, name, ...), kind)]
@@ -61,6 +65,19 @@ class _Connection(TcpTransport):
         # an event loop's own, from Python 3.12 on, leaves a socket that was just lost in its selector: the next one
         # with the same number would be deaf
         self.write(b"".join(payload))  # type: ignore[no-untyped-call]
+
+    async def wait_closed(self) -> None:
+        # the system gives up a network that takes nothing after a quarter of an hour; until then nobody would connect
+        try:
+            async with asyncio.timeout(_LAST_BYTES):
+                await super().wait_closed()  # type: ignore[no-untyped-call]
+        except TimeoutError:
+            self.abort()
+
+    def abort(self) -> None:
+        """Closes it, without what was still to be sent."""
+        if self._io_writer is not None:
+            self._io_writer.transport.abort()
 
 
 class LinkClient(Client):
@@ -91,6 +108,10 @@ class LinkClient(Client):
         was_closed = self.is_closed
         try:
             await super()._close(status, do_cbs)
+        except asyncio.CancelledError:
+            if isinstance(self._transport, _Connection):
+                self._transport.abort()
+            raise
         except OSError as error:  # of what was still to be sent
             if self._transport is not None:
                 self._transport.close()  # type: ignore[no-untyped-call]
