@@ -304,6 +304,7 @@ export class GroupCommit {
    */
   async #retryAlone(submitted, durability, first, wasAlone) {
     const { operation } = submitted;
+    const { tidyings = TIDYINGS } = operation;
     const mayPass = (/** @type {Error} */ error) =>
       error instanceof FencedError ||
       error instanceof ReadAgain ||
@@ -313,11 +314,11 @@ export class GroupCommit {
     let failure = first;
     for (let attempt = 0; failure?.undone; attempt++) {
       const isFull = failure.error.name === "StorageFullError" && !operation.stores;
-      if (attempt >= (isFull ? TIDYINGS : RECONNECTIONS)) break;
+      if (attempt >= (isFull ? tidyings : RECONNECTIONS)) break;
       if (!mayPass(failure.error) && (wasAlone || attempt > 0)) break;
       if (isFull) await this.#headroom.makeRoom(this.#connection, attempt);
       const only = [submitted];
-      const isLast = isFull && attempt === TIDYINGS - 1;
+      const isLast = isFull && attempt === tidyings - 1;
       failure = await this.#commit(durability, operation.needsNotes(), () => only.pop(), true, isLast);
     }
     if (failure !== undefined) submitted.reject(failure.error);

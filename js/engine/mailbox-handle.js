@@ -415,7 +415,8 @@ export class MailboxHandle {
   async bury(id, reason) {
     const { life: since } = this.#holder;
     await this.#operations.retryUnavailableIfDue();
-    // on a full disk it gets the room of the reserve: what it stores, it deletes elsewhere
+    // On a full disk it gets the room of the reserve: what it stores, it deletes elsewhere. If that is not enough, its
+    // caller is told soon, since all calls of this context wait meanwhile.
     const { durability } = this.#options;
     return this.#operations.submit(
       async (tx, state) => {
@@ -424,7 +425,7 @@ export class MailboxHandle {
         if (buried) tx.changed(this.mailbox);
         return buried;
       },
-      { durability },
+      { durability, tidyings: 2 },
     );
   }
 

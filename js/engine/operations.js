@@ -26,8 +26,8 @@ import { salvage } from "./salvage.js";
  * See `Operation`.
  * @template T
  * @typedef
- * {{durability?: import("./types.js").Durability, stores?: boolean, atHand?: RunAtHand<T>, onCommit?: (value: T) =>
- *   void, onDoubt?: (value: T) => void}}
+ * {{durability?: import("./types.js").Durability, stores?: boolean, tidyings?: number, atHand?: RunAtHand<T>,
+ *   onCommit?: (value: T) => void, onDoubt?: (value: T) => void}}
  * Needs
  */
 
@@ -52,6 +52,7 @@ class HandleOperation {
     this.mailbox = operations.mailbox;
     this.durability = needs.durability ?? "relaxed";
     this.stores = needs.stores === true;
+    this.tidyings = needs.tidyings;
     this.mayBeAtHand = needs.atHand !== undefined;
   }
 

@@ -52,6 +52,8 @@ export interface Operation<Result> {
   durability: Durability;
   /** Whether it stores messages; an operation that does not may use the reserve when the disk is full. */
   stores: boolean;
+  /** How often room is made for one that does not, if it is not to be as often as usual. */
+  tidyings?: number | undefined;
   /** Whether it reads or writes unload notes; may change before it runs. */
   needsNotes(): boolean;
   run(tx: WriteTransaction): Promise<Result>;

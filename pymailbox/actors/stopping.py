@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from asyncio import _get_running_loop
 from collections.abc import Callable, Coroutine, Generator
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from types import TracebackType
 from typing import Any, Final
 
@@ -72,13 +72,16 @@ class Stop:
         self._loop = asyncio.get_running_loop()
 
     def reach(self, work: Callable[[], None]) -> None:
-        """Does what a stop takes, which is quick: here, or, if this is another thread, in the event loop.
+        """Asks for a stop, and does what that takes, which is quick: here, or, if this is another thread, in the event
+        loop; there a handler that blocks it may be waiting for nothing else.
 
         The loop is woken either way: a signal handler of Python's (``signal.signal``) runs while it sleeps.
         """
+        self.asked = True
         loop = self._loop
         if loop is None or not loop.is_running():
-            work()
+            with suppress(RuntimeError) if loop is not None and loop.is_closed() else nullcontext():
+                work()
             return
         here = _get_running_loop() is loop
         if here:

@@ -111,14 +111,17 @@ def whole_file(file: str) -> Iterator[BinaryIO]:
 
     A link stays one, and who may read what was there may read what comes in its place, and nobody else.
     """
-    target = Path(os.path.realpath(file))
-    if target.exists() and not target.is_file():  # a device or a pipe
-        with target.open("wb") as device:
+    named = Path(file)
+    if named.exists() and not named.is_file():  # a device or a pipe
+        with named.open("wb") as device:
             yield device
         return
+    target = Path(os.path.realpath(file))
+    mode = 0o600 if target.exists() else 0o666
     beside = target.with_name(f".{target.name}.{os.getpid()}.part")
     try:
-        with beside.open("wb") as part:
+        beside.unlink(missing_ok=True)
+        with open(beside, "wb", opener=lambda path, flags: os.open(path, flags | os.O_EXCL, mode)) as part:
             if target.exists():
                 shutil.copymode(target, beside)
             yield part

@@ -481,6 +481,17 @@ def test_export_keeps_links_and_permissions(run: Run, tmp_path: Path) -> None:
     assert sys.platform == "win32" or stat.S_IMODE(private.stat().st_mode) == 0o600
 
 
+@pytest.mark.skipif(not Path("/dev/fd").is_dir(), reason="no names of open files here")
+def test_export_goes_into_a_pipe(run: Run) -> None:
+    """As ``-o >(gzip >x)`` passes one; what such a name leads to on Linux is the name of no file."""
+    fill("inbox")
+    reading, writing = os.pipe()
+    assert run("export", "inbox", "-o", f"/dev/fd/{writing}").code == 0
+    os.close(writing)
+    with os.fdopen(reading) as pipe:
+        assert pipe.read().startswith('{"format"')
+
+
 @pytest.mark.parametrize("output", ["pymailbox.db", "./pymailbox.db", "link", "pymailbox.db-wal", "pymailbox.db-shm"])
 def test_export_never_overwrites_its_mailbox(run: Run, tmp_path: Path, output: str) -> None:
     fill("inbox")

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import signal
 import threading
 from collections.abc import Callable
-from contextvars import Context
+from functools import partial
 from typing import Any
 from uuid import uuid4
 
 import pytest
 
-from pymailbox import ask, open_mailbox, relay
+from pymailbox import Context, ask, open_mailbox, relay
 from pymailbox.actors.stopping import Stop
 
 
@@ -26,14 +27,14 @@ class StrictLoop(asyncio.SelectorEventLoop):
         return super().time() + self._looks * 0.0001
 
     def call_later(  # type: ignore[override]
-        self, delay: float, callback: Callable[..., object], *args: Any, context: Context | None = None
+        self, delay: float, callback: Callable[..., object], *args: Any, context: contextvars.Context | None = None
     ) -> asyncio.TimerHandle:
         if delay < 0:
             raise ValueError("Can't schedule in the past")
         return super().call_at(super().time() + delay, callback, *args, context=context)
 
     def call_at(  # type: ignore[override]
-        self, when: float, callback: Callable[..., object], *args: Any, context: Context | None = None
+        self, when: float, callback: Callable[..., object], *args: Any, context: contextvars.Context | None = None
     ) -> asyncio.TimerHandle:
         return self.call_later(when - self.time(), callback, *args, context=context)
 
@@ -99,6 +100,40 @@ async def test_stop_is_heard_from_anywhere(what: str, where: str) -> None:
                 signal.signal(signal.SIGALRM, before)
         assert running.stopping
         running.stop()  # its end changes nothing
+
+
+async def test_handler_that_blocks_the_event_loop_sees_a_stop() -> None:
+    """As its context advises one that takes long."""
+
+    async def work_on(_: object, context: Context) -> None:
+        stopper = threading.Thread(target=consumer.stop)
+        stopper.start()
+        stopper.join()
+        assert context.stopping
+
+    async with open_mailbox("memory://") as mailbox:
+        await mailbox.enqueue(b"", b"")
+        consumer = mailbox.consume(work_on)
+        async with asyncio.timeout(30):
+            await consumer
+        assert (await mailbox.status()).queued_messages == 0
+
+
+def wake(loop: asyncio.AbstractEventLoop) -> None:
+    loop.call_soon(print)
+
+
+def test_stop_after_the_event_loop_is_closed_changes_nothing() -> None:
+    stop = Stop()
+
+    async def begin() -> None:
+        stop.begin()
+
+    with asyncio.Runner() as runner:
+        loop = runner.get_loop()
+        runner.run(begin())
+    stop.reach(partial(wake, loop))
+    assert stop.asked
 
 
 def test_stop_is_heard_where_no_event_loop_runs() -> None:

@@ -6,6 +6,9 @@ import { diedReason } from "../../model/reasons.js";
 import { result } from "../../storage/requests.js";
 import { buryIfPossible } from "./dead-letters.js";
 
+/** How long a message waits that has no room as a dead letter: what is behind it is handled meanwhile, and makes room. */
+const NO_ROOM_FOR = 60_000;
+
 /**
  * Takes back what gone holders held, and holders whose page was left according to an unload note. A note releases: the
  * hand-outs are undone. A death makes suspects, and counts as a failure for a message that was solo.
@@ -35,7 +38,9 @@ export async function recover(tx, mailbox, state, gone) {
         continue;
       const reason = diedReason(failures(delivery), maxDeliveries);
       for (let sequence = from; sequence < to; sequence++) {
-        await buryIfPossible(tx, state, { priority, sequence }, delivery, reason);
+        const place = { priority, sequence };
+        const isBuried = await buryIfPossible(tx, state, place, delivery, reason);
+        if (!isBuried && tx.lacksRoom) state.delay(place, Date.now() + NO_ROOM_FOR);
       }
     }
   }
