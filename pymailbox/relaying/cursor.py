@@ -32,6 +32,9 @@ LEASE: Final = 30.0
 _FIRST: Final = UUID("7e1a7000-0000-8000-8000-000000000001")
 """The first cursor's id, which stays known: so it is made only once."""
 
+_HAS_MORE: Final = b"has more"
+"""The sender of a cursor whose holder has claimed more than it lists."""
+
 _HEAD: Final = b"relay  1"
 """What a cursor's payload begins with."""
 
@@ -93,8 +96,8 @@ class Cursor:
         self._name = name
         self._held: UUID | None = None
         self._is_made = False
-        self.comes_from_the_dead = False
-        """Whether whoever had it before has died: what that had claimed may not be back yet."""
+        self.another_may_have_more = False
+        """Whether whoever had it before may have claimed more than it lists, and not have given that back yet."""
 
     @classmethod
     async def open(cls, nearby: Nearby, target: Mailbox, name: str) -> Cursor:
@@ -123,7 +126,8 @@ class Cursor:
         except ValueError as error:
             raise self._corrupt(f"what is in the mailbox {self._name!r} is not the cursor of a relay") from error
         self._held = held[0].id
-        self.comes_from_the_dead = held[0].delivery_count > 1  # a release takes the hand-out back
+        # another has died with it (a release takes the hand-out back), or lost it between storing and claiming it
+        self.another_may_have_more = held[0].delivery_count > 1 or held[0].sender == _HAS_MORE
         return sent
 
     def _corrupt(self, what: str) -> StorageCorruptError:
@@ -136,9 +140,11 @@ class Cursor:
         """
         await self._mailbox.ack_and_send(uuid4(), [(self._target, NewMessage(b"", b""))])
 
-    async def send(self, records: Sequence[MessageRecord], before: Sequence[MessageRecord] = ()) -> bool:
+    async def send(
+        self, records: Sequence[MessageRecord], before: Sequence[MessageRecord] = (), *, has_more: bool = False
+    ) -> bool:
         """Sends messages, in one transaction with the next cursor, which lists also what was sent ``before`` and may
-        not be acknowledged yet.
+        not be acknowledged yet, and says whether its holder ``has_more``, claimed ahead.
 
         False, and nothing is sent, if another relay has taken over. If it raises a passing error or is cancelled, it
         has happened or not: the cursor says it to whoever holds it next.
@@ -147,7 +153,8 @@ class Cursor:
             return False
         following = uuid4()
         sends = [(self._target, message_of(record)) for record in records]
-        sends.append((self._mailbox, NewMessage(b"", pack_sent([*before, *records]), message_id=following)))
+        listed, sender = pack_sent([*before, *records]), _HAS_MORE if has_more else b""
+        sends.append((self._mailbox, NewMessage(sender, listed, message_id=following)))
         hop = begin(self._mailbox.ack_and_send(self._held, sends))  # if this call is refused, the cursor is still held
         held, self._held = self._held, None
         # in one step, so that they share a commit where the backend can do that, and no other relay gets in between

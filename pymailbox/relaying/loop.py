@@ -33,6 +33,7 @@ from ..contract.moments import aware
 from ..contract.polling import POLL_INTERVAL
 from ..contract.values import DeadLetter, MailboxStats, MessageRecord
 from ..runtime.network import when_it_may_be_back
+from ..runtime.turns import begin_turn, turn_is_due
 from .cursor import LEASE, REFUSALS, Cursor, begin
 from .origin import name_of_cursor, name_of_cursor_for
 from .plain import PlainRoute
@@ -131,6 +132,8 @@ class Relayer(Running):
         """Why the target refused a message that had gone back by then, by its id and ``created_at``."""
         self._rests_until = 0.0
         """Nothing is claimed before that time of the event loop: the page was left, and may be going away."""
+        self._is_life_over = False
+        """Whether the page was left in this session."""
         self._has_progressed = False
         self._sent = 0
         self._last_success_at: datetime | None = None
@@ -287,6 +290,9 @@ class Relayer(Running):
         try:
             await self._begin()
             while not self._stop.asked:
+                if turn_is_due():  # for others, between two mailboxes that never suspend
+                    await asyncio.sleep(0)
+                    begin_turn()
                 records = await self._claim()
                 if records is None:
                     break
@@ -298,7 +304,8 @@ class Relayer(Running):
                 if not (await self._send(records) and self._is_held):  # what waits now is for another relay
                     _logger.info("%r: another relay has taken over", self)
                     break
-            await self._end_ahead()
+            # whoever has taken over waits for that
+            await self._give_back_ahead()
             if self._unacknowledged:  # or not: a claim that was called off may have done it
                 await self._acknowledge(late=True)
         finally:
@@ -308,6 +315,7 @@ class Relayer(Running):
         if not self._is_checked:
             await self._open_both()
         self._check_stop()
+        self._is_life_over = False
         if self._is_exact and self._cursor_name is None:
             self._cursor_name = await self._at_source(name_of_cursor_for(self._source))
         self._check_stop()
@@ -324,7 +332,7 @@ class Relayer(Running):
         await self._give_back()
         if sent:
             await self._acknowledge_late(sent)
-        await self._wait_for_what_the_dead_had(route.comes_from_the_dead)
+        await self._wait_for_what_another_had(route.another_may_have_more)
         self._disconnected_since = None
         ids = {record.id for record in sent}
         self._sent += sum(record.id in ids for record in self._in_doubt)
@@ -351,8 +359,10 @@ class Relayer(Running):
     def _hear_of_lives(self) -> None:
         self._endings.append(self._source._on_life_over(self._on_life_over))
 
-    async def _wait_for_what_the_dead_had(self, somebody_died: bool) -> None:
-        """What a dead relay had claimed comes first; where a lease decides, it may be back only later."""
+    async def _wait_for_what_another_had(self, may_have_more: bool) -> None:
+        """What another relay had claimed comes first. It may be back only later: where a lease decides whether that one
+        has died, or if it has yet to notice that it has lost the cursor.
+        """
         loop = asyncio.get_running_loop()
         began = loop.time()
         while not self._stop.asked:
@@ -360,7 +370,7 @@ class Relayer(Running):
                 await self._at_source(self._source.recover())
             inflight = (await self._at_source(self._source.status())).inflight_messages - len(self._kept)
             waited = loop.time() - began
-            if inflight <= 0 or not somebody_died or waited > LEASE:
+            if inflight <= 0 or not may_have_more or waited > LEASE:
                 return
             await self._stop.pause(min(max(POLL_INTERVAL, waited), _LONGEST_LOOK))
 
@@ -378,12 +388,12 @@ class Relayer(Running):
 
     async def _leave(self) -> None:
         self._is_active = False
-        self._unacknowledged = ()  # the cursor says it to whoever begins
         route, self._route = self._route, None
         try:
             with suppress(MailboxError):
                 await self._give_back()
         finally:
+            self._unacknowledged = ()  # the cursor says it to whoever begins
             if route is not None:
                 await self._close({"target": route})
 
@@ -414,12 +424,13 @@ class Relayer(Running):
             self._patience[end] -= loop.time() - began
 
     async def _claim(self) -> list[MessageRecord] | None:
-        """The next messages, and none where it cannot wait for them; None if a stop was asked for. Unless they are here
-        already, what was sent is acknowledged.
+        """The next messages, and none where it cannot wait for them. None if a stop was asked for, or if the source has
+        given back what was claimed: then another relay may have taken over. Unless they are here already, what was sent
+        is acknowledged.
         """
         await self._rest()
         ahead = await self._end_ahead(waits=True)
-        if self._stop.asked:
+        if self._stop.asked or self._is_life_over:
             return None
         if self._was_sent(ahead):  # it had gone back meanwhile, as with a page that was left
             await self._give_back()
@@ -539,11 +550,19 @@ class Relayer(Running):
 
     async def _give_back(self) -> None:
         await self._end_ahead()
+        if self._unacknowledged:  # it is known to have arrived; a claim that was to acknowledge it was called off
+            with suppress(MailboxError):
+                await self._acknowledge(late=True)
         if self._claimed and self._source._can_release:
             await self._at_source(self._release(self._claimed))  # if it fails, the next session does it
         elif self._claimed:
             self._kept = self._claimed
         self._claimed = []
+
+    async def _give_back_ahead(self) -> None:
+        if ahead := await self._end_ahead():
+            await self._at_source(self._release(ahead))
+            self._forget(ahead)
 
     def _release(self, records: list[MessageRecord]) -> Coroutine[Any, Any, None]:
         return self._source._release([record.id for record in records])
@@ -569,6 +588,7 @@ class Relayer(Running):
         self._claimed = [record for record in self._claimed if record.id.int not in ids]
 
     def _on_life_over(self) -> None:
+        self._is_life_over = True
         self._rests_until = asyncio.get_running_loop().time() + PAUSE_AFTER_UNLOAD
 
     # -- at the target -------------------------------------------------------------------------------------------------
@@ -578,9 +598,7 @@ class Relayer(Running):
         try:
             return await self._hop(records)
         except (*REFUSALS, StorageFullError) as error:
-            if ahead := await self._end_ahead():  # it comes after these
-                await self._at_source(self._release(ahead))
-                self._forget(ahead)
+            await self._give_back_ahead()  # it comes after these
             if len(records) == 1:
                 if isinstance(error, StorageFullError):
                     raise
@@ -600,7 +618,8 @@ class Relayer(Running):
         self._in_doubt = records
         began = asyncio.get_running_loop().time()
         try:
-            sent = await self._at_target(self._route.send(records, _records_of(self._unacknowledged)))
+            before, has_more = _records_of(self._unacknowledged), self._ahead is not None
+            sent = await self._at_target(self._route.send(records, before, has_more=has_more))
         except (*REFUSALS, StorageFullError):
             self._in_doubt = []
             raise

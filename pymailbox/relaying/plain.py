@@ -14,7 +14,7 @@ from .cursor import message_of
 class PlainRoute:
     """A target that stores messages, and knows nothing of what came before."""
 
-    comes_from_the_dead = False
+    another_may_have_more = False
 
     def __init__(self, target: Mailbox) -> None:
         self._target = target
@@ -28,7 +28,9 @@ class PlainRoute:
         """There is nothing to commit with; it only has to be open."""
         await self._target.status()
 
-    async def send(self, records: Sequence[MessageRecord], before: Sequence[MessageRecord] = ()) -> bool:
+    async def send(
+        self, records: Sequence[MessageRecord], before: Sequence[MessageRecord] = (), *, has_more: bool = False
+    ) -> bool:
         """Sends messages in their order; after an error some may have been stored."""
         messages = [message_of(record) for record in records]
         if Capability.HEADERS not in self._target.capabilities and any(message.headers for message in messages):

@@ -8,7 +8,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, ClassVar
 from uuid import UUID
 
 import pytest
@@ -70,9 +70,11 @@ async def ends(source: type[Source], target: type[Target], count: int) -> AsyncI
     here, there = await databases[0].open("here"), await databases[1].open("there")
     for number in range(1, count + 1):
         await here.enqueue(b"", b"%d" % number)
-    yield here, there
-    for handle in [handle for database in databases for handle in database.handles]:
-        await handle.close()
+    try:
+        yield here, there
+    finally:
+        for handle in [handle for database in databases for handle in database.handles]:
+            await handle.close()
 
 
 @asynccontextmanager
@@ -174,7 +176,7 @@ async def test_claim_that_hangs_is_called_off_with_a_hop_that_does(monkeypatch: 
             return done
 
     async with ends(Hangs, Silent, 6) as (source, target), relaying(source, target):
-        await eventually(lambda: counts(source), (6, 0), "messages of the source without an answer")
+        await eventually(lambda: counts(source), (4, 0), "messages of the source without an answer")
         assert await handled(target, 4) == [1, 2, 3, 4]
         Hangs.is_ill = False
         Silent.speaks.set()
@@ -269,4 +271,69 @@ async def test_another_relay_has_taken_over_during_a_hop() -> None:
 
     async with ends(Source, Loses, 7) as (source, target), relaying(source, target):
         assert await handled(target, 7) == list(range(1, 8))
+        await eventually(lambda: counts(source), (0, 0), "messages of the source")
+
+
+async def test_another_relay_gets_the_cursor_before_it_is_claimed() -> None:
+    """It waits for what the one before has claimed ahead: that comes first."""
+
+    class Gap(Target):
+        loser: Gap | None = None
+        has_lost, is_over = asyncio.Event(), asyncio.Event()
+
+        async def hop(self, payloads: list[bytes], make: Hop) -> bool:
+            Gap.loser = Gap.loser or self  # before the claim behind this hop
+            done = await make()
+            Gap.has_lost.set()
+            return done
+
+        async def dequeue(self, limit: int | None = None, *, wait: float | None = None, ack: Any = ()) -> Any:
+            if self is Gap.loser:
+                await Gap.is_over.wait()
+            return await super().dequeue(limit, wait=wait, ack=ack)
+
+    async with ends(Source, Gap, 7) as (source, target), relaying(source, target):
+        await Gap.has_lost.wait()
+        another = await source._nearby.open("here"), await target._nearby.open("there")
+        async with relaying(*another):
+            assert await handled(target, 2) == [1, 2]
+            assert await counts(source) == (3, 2)
+            Gap.is_over.set()
+            assert await handled(target, 5) == [3, 4, 5, 6, 7]
+            await eventually(lambda: counts(source), (0, 0), "messages of the source")
+
+
+async def test_page_that_was_left_sends_nothing_before_it_has_the_cursor_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its source has given back what was claimed ahead, and somebody else has that by then."""
+    monkeypatch.setattr(loop, "PAUSE_AFTER_UNLOAD", 0.01)
+
+    class Page(Source):
+        lives: ClassVar[list[Callable[[], None]]] = []
+
+        def _on_life_over(self, callback: Callable[[], None]) -> Callable[[], None]:
+            self.lives.append(callback)
+            return lambda: None
+
+    class Left(Target):
+        hops: ClassVar[list[list[bytes]]] = []
+        speaks = asyncio.Event()
+
+        async def hop(self, payloads: list[bytes], make: Hop) -> bool:
+            self.hops.append(payloads)
+            done = await make()
+            await self.speaks.wait()
+            return done
+
+    async with ends(Page, Left, 4) as (source, target), relaying(source, target):
+        await eventually(lambda: counts(source), (0, 4), "messages of the source during the first hop")
+        await source._release([record.id for record in await source.peek(4, status=MessageStatus.INFLIGHT)])
+        somebody = await source._nearby.open("here")
+        records = await somebody.dequeue(4)
+        for is_over in Page.lives:
+            is_over()
+        Left.speaks.set()
+        assert await handled(target, 2) == [1, 2]
+        assert len(Left.hops) == 1
+        await somebody._release([record.id for record in records[2:]])
+        assert await handled(target, 2) == [3, 4]
         await eventually(lambda: counts(source), (0, 0), "messages of the source")

@@ -333,9 +333,11 @@ class Writer:
 
     async def _try(self, calls: list[Call]) -> None:
         """Commits calls together; each apart, if they are refused together."""
+        is_shared = False
         try:
             await self._settle_doubts()
             calls = [call for call in calls if not call.is_void]
+            is_shared = len(calls) > 1
             if not calls:
                 return
             if isinstance(calls[0], Step):
@@ -345,7 +347,7 @@ class Writer:
         except Exception as error:
             nothing_is_stored = isinstance(error, (RefusedError, StorageFullError, ValueError))
             calls = [call for call in calls if not call.future.done()]
-            if nothing_is_stored and len(calls) > 1:
+            if nothing_is_stored and is_shared:  # or what is left would fail for one that was cancelled meanwhile
                 for call in calls:
                     await self._try([call])
                 return

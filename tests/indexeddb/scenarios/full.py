@@ -147,9 +147,14 @@ class Full:
         dying = await here.open("dying", max_deliveries=1)
         await dying.enqueue(b"s", LARGER)
         await dying.dequeue()
+        await dying.enqueue(b"s", b"behind it")
         await self.fill()
         dying._die()
         async with await there.open("dying", max_deliveries=1) as mailbox:
+            (message,) = await mailbox.dequeue()  # the other one waits, so that no consumer dies of it again and again
+            assert message.payload == b"behind it"
+            assert await mailbox.ack(message.id)
+            assert await mailbox.promote() == 1
             (message,) = await mailbox.dequeue()
             assert isinstance(await raised(mailbox.dead_letter(message.id, "given up")), StorageFullError)
             assert await mailbox.nack(message.id) is True
