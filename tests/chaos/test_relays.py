@@ -327,8 +327,8 @@ class Play:
 
     def _knows_that_it_is_offline(self, life: str, hours: int) -> bool:
         """Most of the time, and it is still trying; if all that comes down came before, nothing is tried there."""
-        up, down = self._here.statuses(life)
-        for status in (up,) if down.sent == PART else (up, down):
+        statuses = self._here.statuses(life)  # of the one that goes up, and of the other; or of none
+        for status in [one for i, one in enumerate(statuses) if i == 0 or one.sent < PART]:
             since, last = status.disconnected_since, status.last_error_at
             if since is None or last is None or last - since < timedelta(hours=hours) / 2:
                 return False
