@@ -5,7 +5,11 @@ import { keyOf } from "./peer.js";
 
 /** @import { OtherPeer, Peer, Signal } from "./types.js" */
 
-/** @typedef {{peer: OtherPeer, connection: RTCPeerConnection, attempt: string}} Link */
+/**
+ * `dropped` resolves when it is given up.
+ * @typedef {{peer: OtherPeer, connection: RTCPeerConnection, attempt: string, dropped: Promise<void>, drop: () => void}}
+ * Link
+ */
 
 /** Milliseconds until a lost connection is tried again. */
 const AGAIN = 1000;
@@ -70,12 +74,13 @@ export class PeerConnections {
         const { type } = what.description;
         const described = type === "offer" ? this.#connect(peer, what.attempt) : link;
         if (described?.attempt !== what.attempt) return;
-        await described.connection.setRemoteDescription(what.description);
-        if (type === "offer") await this.#describe(described);
+        const isSet = await this.#unlessDropped(described, described.connection.setRemoteDescription(what.description));
+        if (type === "offer" && isSet) await this.#describe(described);
         return;
       }
       case "candidate":
-        if (link?.attempt === what.attempt) await link.connection.addIceCandidate(what.candidate);
+        if (link?.attempt !== what.attempt) return;
+        await this.#unlessDropped(link, link.connection.addIceCandidate(what.candidate));
     }
   }
 
@@ -92,7 +97,11 @@ export class PeerConnections {
     this.#drop(peer.key);
     // All of it happens on this machine, so no server has to help.
     const connection = new RTCPeerConnection({ iceServers: [] });
-    const link = { peer, connection, attempt };
+    let drop = () => {};
+    const dropped = new Promise((/** @type {(value: void) => void} */ resolve) => {
+      drop = resolve;
+    });
+    const link = { peer, connection, attempt, dropped, drop };
     this.#links.set(peer.key, link);
     connection.addEventListener("icecandidate", ({ candidate }) => {
       if (candidate?.candidate) this.#send({ kind: "candidate", attempt, candidate: candidate.toJSON() }, peer.key);
@@ -104,9 +113,19 @@ export class PeerConnections {
     return link;
   }
 
+  /**
+   * Waits for a step of a link, which never ends if its connection is closed meanwhile.
+   * @param {Link} link @param {Promise<void>} step @returns {Promise<boolean>} whether the link is still there
+   */
+  async #unlessDropped(link, step) {
+    await Promise.race([step, link.dropped]);
+    return this.#links.get(link.peer.key) === link;
+  }
+
   /** @param {Link} link */
-  async #describe({ peer, connection, attempt }) {
-    await connection.setLocalDescription();
+  async #describe(link) {
+    const { peer, connection, attempt } = link;
+    if (!(await this.#unlessDropped(link, connection.setLocalDescription()))) return;
     const { type, sdp } = /** @type {RTCSessionDescription} */ (connection.localDescription);
     this.#send({ kind: "description", attempt, description: { type, sdp } }, peer.key);
   }
@@ -134,6 +153,7 @@ export class PeerConnections {
     const link = this.#links.get(key);
     if (!link) return;
     this.#links.delete(key);
+    link.drop();
     link.connection.close();
     this.onClosed(link.peer);
   }

@@ -68,6 +68,29 @@ test("starting over amid floods leaves ledgers that come out, and nothing on its
   await peers[1].finished(1);
 });
 
+test("a connection that is cut while it is made keeps no other from being made", async ({ page }) => {
+  await page.addInitScript(() => {
+    const { setLocalDescription } = RTCPeerConnection.prototype;
+    let first = true;
+    // as if the first one were closed meanwhile
+    Object.assign(RTCPeerConnection.prototype, {
+      /** @this {RTCPeerConnection} @param {any[]} parameters */
+      setLocalDescription(...parameters) {
+        if (!first) return Reflect.apply(setLocalDescription, this, parameters);
+        first = false;
+        return new Promise(() => {});
+      },
+    });
+  });
+  const peer = new DemoPage(page);
+  await peer.openPaused("/");
+  await expect(peer.others).toContainText("is gone");
+  await page.evaluate(() => {
+    for (const type of ["pagehide", "pageshow"]) dispatchEvent(new PageTransitionEvent(type, { persisted: true }));
+  });
+  await expect(peer.others).toContainText("is connected");
+});
+
 test("offline nothing is asked of the server, and online it has the word", async ({ page, consoleErrors }) => {
   const demo = new DemoPage(page);
   await page.goto("/?peers=1");
