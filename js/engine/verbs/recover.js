@@ -6,7 +6,7 @@ import { diedReason } from "../../model/reasons.js";
 import { result } from "../../storage/requests.js";
 import { buryIfPossible } from "./dead-letters.js";
 
-/** How long a message waits that has no room as a dead letter: what is behind it is handled meanwhile, and makes room. */
+/** How long a message waits that has no room as a dead letter: others are handled meanwhile, which makes room. */
 const NO_ROOM_FOR = 60_000;
 
 /**
