@@ -172,14 +172,23 @@ def test_page_at_another_address_is_told_the_right_one(server: DemoServer) -> No
 def test_nothing_of_the_nats_server_outlives_a_terminal_that_is_closed(number: str, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "tools.serve_demo", "--port", str(free_ports(1)[0])]
     environment = os.environ | {"TMPDIR": str(tmp_path)}
-    with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=ROOT, env=environment) as demo:
-        assert demo.stdout
-        url = demo.stdout.readline().decode().split("/ has")[0]
-        opening = urllib.request.Request(f"{url}/server/open", None, {"Origin": url}, method="POST")
-        with urllib.request.urlopen(opening) as answer:
-            assert json.load(answer)["runs"]
-        assert list(tmp_path.iterdir())
-        for _ in range(2):  # one comes from the system, and one from the shell
-            demo.send_signal(getattr(signal, number))
-        assert demo.wait(30) == 0
+    # one that runs in the background ignores some, and all that it starts do so too
+    inherited = signal.signal(getattr(signal, number), signal.SIG_DFL)
+    try:
+        demo = subprocess.Popen(command, stdout=subprocess.PIPE, cwd=ROOT, env=environment)
+    finally:
+        signal.signal(getattr(signal, number), inherited)
+    with demo:
+        try:
+            assert demo.stdout
+            url = demo.stdout.readline().decode().split("/ has")[0]
+            opening = urllib.request.Request(f"{url}/server/open", None, {"Origin": url}, method="POST")
+            with urllib.request.urlopen(opening) as answer:
+                assert json.load(answer)["runs"]
+            assert list(tmp_path.iterdir())
+            for _ in range(2):  # one comes from the system, and one from the shell
+                demo.send_signal(getattr(signal, number))
+            assert demo.wait(30) == 0
+        finally:
+            demo.kill()
     assert list(tmp_path.iterdir()) == []
