@@ -120,6 +120,9 @@ def end_as_interrupted() -> None:
     numbers = [number for name in ("SIGTERM", "SIGHUP") if (number := getattr(signal, name, None)) is not None]
     heard = [number for number in numbers if signal.getsignal(number) is not signal.SIG_IGN]  # as nohup has it
 
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # in a script's background; then nothing would end it
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
     def interrupt(*_: object) -> None:
         for number in heard:
             signal.signal(number, signal.SIG_IGN)

@@ -169,15 +169,20 @@ def test_page_at_another_address_is_told_the_right_one(server: DemoServer) -> No
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGHUP")
 @pytest.mark.parametrize("number", ["SIGHUP", "SIGTERM"])
-def test_nothing_of_the_nats_server_outlives_a_terminal_that_is_closed(number: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("interrupts", [signal.default_int_handler, signal.SIG_IGN], ids=["", "in the background"])
+def test_nothing_of_the_nats_server_outlives_a_terminal_that_is_closed(
+    number: str, interrupts: Any, tmp_path: Path
+) -> None:
     command = [sys.executable, "-m", "tools.serve_demo", "--port", str(free_ports(1)[0])]
     environment = os.environ | {"TMPDIR": str(tmp_path)}
-    # one that runs in the background ignores some, and all that it starts do so too
-    inherited = signal.signal(getattr(signal, number), signal.SIG_DFL)
+    # what one that runs in the background ignores is ignored by all that it starts
+    given = {getattr(signal, number): signal.SIG_DFL, signal.SIGINT: interrupts}
+    inherited = {each: signal.signal(each, handler) for each, handler in given.items()}
     try:
         demo = subprocess.Popen(command, stdout=subprocess.PIPE, cwd=ROOT, env=environment)
     finally:
-        signal.signal(getattr(signal, number), inherited)
+        for each, handler in inherited.items():
+            signal.signal(each, handler)
     with demo:
         try:
             assert demo.stdout
