@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from asyncio import _get_running_loop
 from collections.abc import Callable, Coroutine, Generator
-from contextlib import nullcontext, suppress
+from contextlib import suppress
 from types import TracebackType
 from typing import Any, Final
 
@@ -79,9 +79,10 @@ class Stop:
         """
         self.asked = True
         loop = self._loop
+        if loop is not None and loop.is_closed():
+            return  # nothing is left that could end
         if loop is None or not loop.is_running():
-            with suppress(RuntimeError) if loop is not None and loop.is_closed() else nullcontext():
-                work()
+            work()
             return
         here = _get_running_loop() is loop
         if here:
