@@ -41,7 +41,7 @@ export async function litter(mailbox, random) {
       const store = transaction.objectStore(name);
       /** @type {any[][]} */
       const there = await ended(store.getAllKeys(IDBKeyRange.bound([row.number], [row.number, []])));
-      const own = there.filter((key) => key.every((part) => typeof part === "number"));
+      const own = there.filter((key) => key.every(Number.isInteger));
       store.put(pick(VALUES), keyOf(row.number, mailbox, pick(own) ?? []));
     }
     await new Promise((resolve, reject) => {
