@@ -181,7 +181,7 @@ export class Mailbox {
     };
   }
 
-  /** The mailbox's name. */
+  /** The mailbox's name. @returns {string} */
   get name() {
     return this.#handle.mailbox;
   }
