@@ -59,13 +59,13 @@ export interface EnqueueOptions {
    * nothing is stored again, so an enqueue whose answer was lost can be repeated.
    */
   messageId?: string | undefined;
-  /** Milliseconds before which it is not handed out. */
+  /** Milliseconds before which it is not handed out; at most 100 years. */
   delay?: number | undefined;
   /** Texts by name that travel with the message: at most 64, and 8 KiB of UTF-8 in all. */
   headers?: HeadersGiven | undefined;
   /**
    * Milliseconds for which `messageId` stays known from now on, whatever becomes of the message: until then an enqueue
-   * with that id stores nothing, and does not extend the time either. Needs a `messageId`.
+   * with that id stores nothing, and does not extend the time either. At most 100 years; needs a `messageId`.
    */
   dedupeFor?: number | undefined;
 }
@@ -91,7 +91,7 @@ export interface NewMessage extends EnqueueOptions {
 export interface DequeueOptions {
   /** The largest number of messages; by default the handle's `batchSize`. */
   limit?: number | undefined;
-  /** Milliseconds to wait for the first message, `Infinity` for ever; by default 0, not at all. */
+  /** Milliseconds to wait for the first message, `Infinity` for ever, else at most 100 years; by default 0, not at all. */
   wait?: number | undefined;
   /** Cancels the call, which then rejects with the signal's reason and hands nothing out. */
   signal?: AbortSignal | undefined;
@@ -119,7 +119,7 @@ export interface DeadLettersOptions {
 
 /** How a message is given back. */
 export interface NackOptions {
-  /** Milliseconds before which the message is not handed out again. */
+  /** Milliseconds before which the message is not handed out again; at most 100 years. */
   delay?: number | undefined;
   /** What went wrong: a text, or an error, which is kept as its text and stack. A dead letter shows the last one. */
   error?: string | Error | undefined;
