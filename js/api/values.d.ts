@@ -91,7 +91,9 @@ export interface NewMessage extends EnqueueOptions {
 export interface DequeueOptions {
   /** The largest number of messages; by default the handle's `batchSize`. */
   limit?: number | undefined;
-  /** Milliseconds to wait for the first message, at most 100 years or `Infinity`, for ever; by default 0, not at all. */
+  /**
+   * Milliseconds to wait for the first message: at most 100 years, or `Infinity` for ever; by default 0, not at all.
+   */
   wait?: number | undefined;
   /** Cancels the call, which then rejects with the signal's reason and hands nothing out. */
   signal?: AbortSignal | undefined;
