@@ -100,6 +100,14 @@ def test_opening_takes_what_the_awaited_one_takes() -> None:
     assert here.parameters == there.parameters
 
 
+@pytest.mark.parametrize("name", sorted({"list_mailboxes", "delete_mailbox", "backup", "compact"}))
+def test_function_takes_what_the_awaited_one_takes(name: str) -> None:
+    here, there = (inspect.signature(getattr(module, name)) for module in (sync, pymailbox))
+    assert here.parameters == there.parameters
+    assert f"Coroutine[Any, Any, {here.return_annotation}]" == there.return_annotation
+    assert inspect.getdoc(getattr(sync, name)) == inspect.getdoc(getattr(pymailbox, name))
+
+
 def test_types_are_those_of_the_awaited_verbs(mailbox: SyncMailbox) -> None:
     assert_type(mailbox.enqueue(b"alice", b"hello"), UUID)
     assert_type(mailbox.enqueue_many([NewMessage(b"alice", b"hello")]), list[UUID])
