@@ -202,8 +202,7 @@ def _cpython() -> Iterator[Row]:
     yield Row(engine, Job(case="importing", payload_bytes=BYTES, batch=1), ON_CPYTHON)
     yield from _consumers(engine)
     yield from _headers(engine)
-    for case in ("enqueue", "whole_life"):
-        yield Row(engine, _repeated(case, 1), (OURS, SYNC), f"{case}_sync")
+    yield Row(engine, _repeated("without_await", 1), (OURS, SYNC))
 
 
 def _on_servers() -> Iterator[Row]:

@@ -80,14 +80,10 @@ def _against_the_slower_side(results: Results, engine: str) -> float | None:
     return None if relayed is None or len(alone) < len(ONE_SIDE) else relayed / min(alone)
 
 
-def _without_await(case: str) -> Callable[[Results, str], float | None]:
+def _without_await(results: Results, engine: str) -> float | None:
     """The rate of ``pymailbox.sync`` divided by that of the awaited verbs."""
-
-    def ratio(results: Results, engine: str) -> float | None:
-        awaited, without = (_median(results, f"{case}_sync", engine, 1, name) for name in (OURS, SYNC))
-        return None if awaited is None or without is None else without / awaited
-
-    return ratio
+    awaited, without = (_median(results, "without_await", engine, 1, name) for name in (OURS, SYNC))
+    return None if awaited is None or without is None else without / awaited
 
 
 def growth(case: str, small: int, large: int, batch: int) -> Callable[[Results, str], float | None]:
@@ -214,7 +210,6 @@ TARGETS = [
         1.1,
     ),
     Target("whole life, batch 100, against the best other", "cpython", against("whole_life", 100, *_others), 3.0),
-    Target("one `enqueue` after another, `pymailbox.sync` against awaited", "cpython", _without_await("enqueue"), 0.7),
-    Target("whole life, batch 1, `pymailbox.sync` against awaited", "cpython", _without_await("whole_life"), 0.7),
+    Target("whole life, batch 1, `pymailbox.sync` against awaited verbs", "cpython", _without_await, 0.7),
     *_on_servers(),
 ]

@@ -1,13 +1,11 @@
-"""pymailbox.sync, called from the thread that measures: each call is over when it returns, with nothing to await."""
+"""pymailbox.sync, for a thread without an event loop."""
 
 from __future__ import annotations
-
-from collections.abc import Sequence
 
 from bench.competitors.files import delete_folder, folder_of
 from bench.competitors.ours import PACKAGE, SENDER
 from bench.queues import Durability
-from pymailbox import MessageRecord, NewMessage, sync
+from pymailbox import sync
 
 __all__ = ["PACKAGE", "destroy", "open"]
 
@@ -20,23 +18,10 @@ class SyncQueue:
     def __init__(self, mailbox: sync.SyncMailbox) -> None:
         self._mailbox = mailbox
 
-    async def store(self, payload: bytes) -> None:
+    def live(self, payload: bytes) -> None:
         self._mailbox.enqueue(SENDER, payload)
-
-    async def store_many(self, payloads: Sequence[bytes]) -> None:
-        self._mailbox.enqueue_many([NewMessage(SENDER, payload) for payload in payloads])
-
-    async def claim(self, limit: int) -> Sequence[MessageRecord]:
-        return self._mailbox.dequeue(limit)
-
-    async def ack(self, message: MessageRecord) -> None:
+        (message,) = self._mailbox.dequeue(1)
         self._mailbox.ack(message.id)
-
-    async def ack_many(self, messages: Sequence[MessageRecord]) -> None:
-        self._mailbox.ack_many([message.id for message in messages])
-
-    async def count(self) -> int:
-        return self._mailbox.status().queued_messages
 
     async def close(self) -> None:
         self._mailbox.close()
