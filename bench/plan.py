@@ -41,6 +41,9 @@ LOOPS = (OURS, BY_HAND, "dequeue(ack=…)")
 HEADERS = (OURS, "with headers")
 """Messages without headers, and with one."""
 
+SYNC = "without await"
+"""``pymailbox.sync``."""
+
 ON_CPYTHON = (OURS, "persist-queue", "litequeue", "huey")
 
 BYTES = 1024
@@ -199,6 +202,7 @@ def _cpython() -> Iterator[Row]:
     yield Row(engine, Job(case="importing", payload_bytes=BYTES, batch=1), ON_CPYTHON)
     yield from _consumers(engine)
     yield from _headers(engine)
+    yield Row(engine, _repeated("without_await", 1), (OURS, SYNC))
 
 
 def _on_servers() -> Iterator[Row]:

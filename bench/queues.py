@@ -75,6 +75,16 @@ class Consuming(Queue, Protocol):
         """Stores a message that goes before the others."""
 
 
+@runtime_checkable
+class Blocking(Protocol):
+    """A queue whose calls block."""
+
+    def live(self, payload: bytes) -> None:
+        """Stores a message, takes it, and acknowledges it."""
+
+    def close(self) -> Awaitable[object]: ...
+
+
 class Sized(Queue, Protocol):
     """A queue that reports its size."""
 

@@ -25,6 +25,7 @@ MODULES = {
     "pymailbox": "ours",
     "pymailbox, on memory": "ours:ON_MEMORY",
     "with headers": "ours:HEADERS",
+    "without await": "without_await",
     "with headers, on memory": "ours:HEADERS_ON_MEMORY",
     "a connection each": "ours_on_servers:APART",
     "a mailbox each": "ours_on_servers:MAILBOX_EACH",

@@ -17,6 +17,7 @@ from bench.plan import (
     PUTS,
     RAW,
     RELAY,
+    SYNC,
 )
 from bench.results import Key, Result
 
@@ -77,6 +78,12 @@ def _against_the_slower_side(results: Results, engine: str) -> float | None:
     relayed, *sides = (_median(results, "relays_1", engine, 100, name) for name in (RELAY, *ONE_SIDE))
     alone = [rate for rate in sides if rate is not None]
     return None if relayed is None or len(alone) < len(ONE_SIDE) else relayed / min(alone)
+
+
+def _without_await(results: Results, engine: str) -> float | None:
+    """The rate of ``pymailbox.sync`` divided by that of the awaited verbs."""
+    awaited, without = (_median(results, "without_await", engine, 1, name) for name in (OURS, SYNC))
+    return None if awaited is None or without is None else without / awaited
 
 
 def growth(case: str, small: int, large: int, batch: int) -> Callable[[Results, str], float | None]:
@@ -203,5 +210,6 @@ TARGETS = [
         1.1,
     ),
     Target("whole life, batch 100, against the best other", "cpython", against("whole_life", 100, *_others), 3.0),
+    Target("whole life, batch 1, `pymailbox.sync` against awaited verbs", "cpython", _without_await, 0.7),
     *_on_servers(),
 ]

@@ -141,9 +141,10 @@ def open_mailbox(
         location: a plain name (IndexedDB in a browser, the file ``pymailbox.db`` on CPython) or a URL:
             ``indexeddb://NAME``, ``sqlite:///relative.db#NAME``, ``sqlite:////absolute.db#NAME``, ``memory://NAME``,
             ``memory://``, ``nats://HOST:PORT/NAME`` (also ``tls://``, ``ws://``, ``wss://``, and
-            ``?stream=STREAM&replicas=3``). In a URL a name is percent-encoded. A ``pathlib.Path`` is a SQLite file, and
-            its mailbox ``default``. A relative path is resolved at the call. On CPython a plain name that looks like a
-            file (``app.db``, or one with a slash) is a ``ValueError``.
+            ``?stream=STREAM&replicas=3``). A name has 1 to 200 characters, no control characters; in a URL it is
+            percent-encoded. A ``pathlib.Path`` is a SQLite file, and its mailbox ``default``. A relative path is
+            resolved at the call. On CPython a plain name that looks like a file (``app.db``, or one with a slash) is a
+            ``ValueError``.
         batch_size: messages that ``dequeue`` and ``peek`` give when called without a limit; like all counts, at most
             2**53 - 1.
         max_deliveries: failed deliveries after which a message becomes a dead letter; None for never, else at most

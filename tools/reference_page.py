@@ -1,4 +1,4 @@
-"""Writes docs/reference.md from signatures, docstrings and the parser of the command line.
+"""Writes docs/reference.md from signatures, docstrings, JSDoc and the parser of the command line.
 
 Usage: python -m tools.reference_page
 """
@@ -17,6 +17,7 @@ from pymailbox.backends.base import EmbeddedMailbox
 from pymailbox.cli.arguments import parser
 from tools.generated import rewrite, table
 from tools.public_api import python
+from tools.public_api import reference_of_javascript as javascript
 from tools.public_api.docstrings import markdown, prose, summary
 
 PAGE = "reference.md"
@@ -27,6 +28,7 @@ WIDEST: Final = 100
 """Characters of a signature on one line."""
 
 TYPES: Final = "Types in these signatures"
+JAVASCRIPT: Final = "JavaScript"
 COMMAND_LINE: Final = "The command line"
 
 FULL: Final = ("Mailbox",)
@@ -39,6 +41,7 @@ def text() -> str:
     for module in MODULES:
         lines += ["", *_module(module)]
     lines += ["", f"## {TYPES}", "", *_types(), "", f"## {COMMAND_LINE}", "", *_command_line()]
+    lines += ["", f"## {JAVASCRIPT}", *_javascript()]
     return "\n".join(["", *lines, "", ""])
 
 
@@ -60,6 +63,11 @@ def _contents() -> Iterator[str]:
             yield f"  - {group}: {', '.join(links)}"
     yield f"- {_link(TYPES)}"
     yield f"- {_link(COMMAND_LINE)}: {', '.join(_link(f'`pymailbox {name}`') for name in _commands())}"
+    yield f"- {_link(JAVASCRIPT)}"
+    for group, listed in javascript.in_groups():
+        headings = [heading for name in listed for heading in javascript.headings_of(name)]
+        links = [f"[{heading.partition(' ')[0]}](#{anchor(heading)})" for heading in headings]
+        yield f"  - {group}: {', '.join(links)}"
 
 
 def _link(heading: str) -> str:
@@ -218,6 +226,12 @@ def _argument(action: argparse.Action) -> tuple[str, str]:
         taken = {"?": f"[{taken}]", "*": f"[{taken} …]"}.get(str(action.nargs), taken)
     names = [f"{name} {taken}".strip() if action.nargs != 0 else name for name in action.option_strings]
     return ", ".join(f"`{name}`" for name in names or [taken]), prose(action.help or "")
+
+
+def _javascript() -> Iterator[str]:
+    for _, names in javascript.in_groups():
+        for name in names:
+            yield from ("", f"### {javascript.heading(name.name)}", "", *javascript.described(name))
 
 
 def main() -> None:

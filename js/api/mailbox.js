@@ -181,7 +181,7 @@ export class Mailbox {
     };
   }
 
-  /** The mailbox's name. */
+  /** The mailbox's name. @returns {string} */
   get name() {
     return this.#handle.mailbox;
   }
@@ -824,7 +824,8 @@ if (Symbol.asyncDispose === undefined) Reflect.deleteProperty(Mailbox.prototype,
  *
  * Works in pages, workers and service workers. Each open handle is one consumer: what it dequeues is its own until it
  * acknowledges it, gives it back, closes, or its page or worker ends.
- * @param {string} name a plain name, or `indexeddb://NAME` with the name percent-encoded
+ * @param {string} name a plain name, or `indexeddb://NAME` with the name percent-encoded; 1 to 200 characters, no
+ * control characters
  * @param {MailboxOptions} [options] `batchSize`, `maxDeliveries`, `lease` in milliseconds, `durability`
  * @returns {Promise<Mailbox>}
  * @throws {import("../model/errors.js").StorageUnavailableError} there is no IndexedDB here, or it cannot be opened

@@ -59,13 +59,13 @@ export interface EnqueueOptions {
    * nothing is stored again, so an enqueue whose answer was lost can be repeated.
    */
   messageId?: string | undefined;
-  /** Milliseconds before which it is not handed out. */
+  /** Milliseconds before which it is not handed out; at most 100 years. */
   delay?: number | undefined;
   /** Texts by name that travel with the message: at most 64, and 8 KiB of UTF-8 in all. */
   headers?: HeadersGiven | undefined;
   /**
    * Milliseconds for which `messageId` stays known from now on, whatever becomes of the message: until then an enqueue
-   * with that id stores nothing, and does not extend the time either. Needs a `messageId`.
+   * with that id stores nothing, and does not extend the time either. At most 100 years; needs a `messageId`.
    */
   dedupeFor?: number | undefined;
 }
@@ -83,13 +83,17 @@ export interface EnqueueJsonOptions extends EnqueueOptions {
 export interface NewMessage extends EnqueueOptions {
   /** Who sends it, in the caller's own encoding; the mailbox never looks inside. */
   sender: Bytes;
+  /** What it says. With the sender and the headers it holds at most 64 MiB. */
   payload: Bytes;
 }
 
+/** How a batch is taken. */
 export interface DequeueOptions {
   /** The largest number of messages; by default the handle's `batchSize`. */
   limit?: number | undefined;
-  /** Milliseconds to wait for the first message, `Infinity` for ever; by default 0, not at all. */
+  /**
+   * Milliseconds to wait for the first message: at most 100 years, or `Infinity` for ever; by default 0, not at all.
+   */
   wait?: number | undefined;
   /** Cancels the call, which then rejects with the signal's reason and hands nothing out. */
   signal?: AbortSignal | undefined;
@@ -97,6 +101,7 @@ export interface DequeueOptions {
   ack?: Iterable<string> | undefined;
 }
 
+/** Which messages are shown. */
 export interface PeekOptions {
   /** The largest number of messages; by default the handle's `batchSize`. */
   limit?: number | undefined;
@@ -106,6 +111,7 @@ export interface PeekOptions {
   offset?: number | undefined;
 }
 
+/** Which dead letters are shown. */
 export interface DeadLettersOptions {
   /** The largest number of dead letters; by default the handle's `batchSize`. */
   limit?: number | undefined;
@@ -113,8 +119,9 @@ export interface DeadLettersOptions {
   offset?: number | undefined;
 }
 
+/** How a message is given back. */
 export interface NackOptions {
-  /** Milliseconds before which the message is not handed out again. */
+  /** Milliseconds before which the message is not handed out again; at most 100 years. */
   delay?: number | undefined;
   /** What went wrong: a text, or an error, which is kept as its text and stack. A dead letter shows the last one. */
   error?: string | Error | undefined;
@@ -131,10 +138,13 @@ export interface MessageRecord {
   readonly id: string;
   /** Who sent it, in the sender's own encoding. */
   readonly sender: OwnBytes;
+  /** What it says. */
   readonly payload: OwnBytes;
+  /** As it was enqueued. */
   readonly priority: MessagePriority;
   /** When it was enqueued. For people to read; order never depends on it. */
   readonly createdAt: Date;
+  /** "inflight" in what `dequeue` gives. */
   readonly status: MessageStatus;
   /** How often it has been handed out, this time included; 0 if never. */
   readonly deliveryCount: number;
@@ -159,6 +169,7 @@ export interface DeadLetter {
   readonly reason: string;
   /** What the last nack said; null if it said nothing. */
   readonly error: string | null;
+  /** When it was given up. */
   readonly diedAt: Date;
 }
 
@@ -168,6 +179,7 @@ export interface MailboxStats {
   readonly queuedMessages: number;
   /** Messages handed out and not yet acknowledged, by any handle. */
   readonly inflightMessages: number;
+  /** The queued messages of each priority, zeros included. */
   readonly queuedByPriority: Readonly<Record<MessagePriority, number>>;
   /** Messages that were given up, and neither redriven nor discarded. */
   readonly deadLetters: number;
@@ -206,6 +218,7 @@ export type ImportSource =
   | Iterable<Bytes | string>
   | AsyncIterable<Bytes | string>;
 
+/** How a file is imported. */
 export interface ImportOptions {
   /** Called with each refused line as it is met. */
   onRefused?: ((refused: RefusedLine) => void) | undefined;
@@ -217,6 +230,7 @@ export interface ImportOptions {
 export interface RefusedLine {
   /** Its number; the first is 1. */
   readonly line: number;
+  /** What is wrong with it. */
   readonly reason: string;
 }
 
@@ -226,6 +240,7 @@ export interface ImportReport {
   readonly stored: number;
   /** Messages whose id was already in the mailbox; they were not stored. */
   readonly alreadyThere: number;
+  /** Lines that were not stored, in their order. */
   readonly refused: readonly RefusedLine[];
   /** Whether the file has its end line, and as many messages before it as that says. */
   readonly complete: boolean;
@@ -319,6 +334,7 @@ export interface ReplyOptions {
 
 /** What a handler has besides its message: one delivery of it. */
 export interface Context {
+  /** What is to be handled. */
   readonly message: MessageRecord;
   /** Where it came from. */
   readonly mailbox: Mailbox;

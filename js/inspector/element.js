@@ -140,7 +140,7 @@ export class MailboxInspector extends Base {
     root.append(this.#region);
   }
 
-  /** The mailbox's name, as for `openMailbox`; the attribute `name`. */
+  /** The mailbox's name, as for `openMailbox`; the attribute `name`. @returns {string} */
   get name() {
     return this.getAttribute("name") ?? "";
   }

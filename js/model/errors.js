@@ -32,7 +32,10 @@ export class MailboxClosedError extends MailboxError {
   name = "MailboxClosedError";
 }
 
-/** This cannot be done here, such as asking for persistent storage in a worker. */
+/**
+ * This cannot be done here, such as asking for persistent storage in a worker, or storing a value that is too large for
+ * the browser: do it elsewhere, or store less at once.
+ */
 export class UnsupportedError extends MailboxError {
   /** @override */
   name = "UnsupportedError";
@@ -47,7 +50,7 @@ export class StorageUnavailableError extends MailboxError {
   name = "StorageUnavailableError";
 }
 
-/** The storage is full and nothing was stored; claims, acknowledgements and nacks still work. */
+/** The storage is full and nothing was stored: free some. Claims, acknowledgements and nacks still work. */
 export class StorageFullError extends MailboxError {
   /** @override */
   name = "StorageFullError";
@@ -56,13 +59,13 @@ export class StorageFullError extends MailboxError {
   static passes = true;
 }
 
-/** The storage cannot be read as a mailbox. */
+/** The storage cannot be read as a mailbox: something else wrote into it. The message says what is wrong with it. */
 export class StorageCorruptError extends MailboxError {
   /** @override */
   name = "StorageCorruptError";
 }
 
-/** The connection to the storage was lost and could not be restored. */
+/** The connection to the storage was lost and could not be restored: try again. */
 export class ConnectionLostError extends MailboxError {
   /** @override */
   name = "ConnectionLostError";

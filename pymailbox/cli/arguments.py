@@ -113,14 +113,16 @@ def parser() -> argparse.ArgumentParser:
     json_option(purge)
 
     export = command("export", "writes everything in a mailbox as lines of JSON, and changes nothing")
-    export.add_argument("-o", "--output", metavar="FILE", help="write to this file, completely or not at all")
+    export.add_argument(
+        "-o", "--output", type=_file, metavar="FILE", help="write to this file, completely or not at all"
+    )
 
     import_ = command("import", "stores the messages of an export; those already there are left alone")
-    import_.add_argument("file", metavar="FILE", nargs="?", default="-", help="default: the standard input")
+    import_.add_argument("file", type=_file, metavar="FILE", nargs="?", default="-", help="default: the standard input")
     json_option(import_)
 
     backup = command("backup", "copies a file with all its mailboxes, while others use it", name_needed=False)
-    backup.add_argument("path", metavar="PATH", help="where to put the copy; nothing may be there yet")
+    backup.add_argument("path", type=_file, metavar="PATH", help="where to put the copy; nothing may be there yet")
     json_option(backup)
 
     compact = command("compact", "returns unused space in a file to the disk, while others use it", name_needed=False)
@@ -157,6 +159,12 @@ def _count(text: str) -> int:
     if not text.isascii() or not text.isdigit() or int(text[:18]) < 1:
         raise argparse.ArgumentTypeError(f"must be a whole number, 1 or more, not {text!r}")
     return min(int(text[:18]), 10**9)
+
+
+def _file(text: str) -> str:
+    if not text:  # as "$FILE" gives it where there is no such variable
+        raise argparse.ArgumentTypeError("must be the name of a file, not ''")
+    return text
 
 
 def _seconds(text: str) -> float:

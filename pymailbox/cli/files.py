@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 from argparse import Namespace
+from itertools import chain
 from pathlib import Path
+from typing import Final
 
 from .._open import backup, compact
 from ..backends.sqlite.copying import belongs_to
 from ..transfer import RefusedLine, export, import_
+from ..transfer.importing import check_first_line
 from .errors import OK, PROBLEM, ProblemError, UsageError
 from .locations import FileLocation, file_of, location_of, opening, opening_to_read
 from .streams import print_json, print_lines, reading, standard_output, warn, whole_file
 from .text import byte_count, counted, one_line
+
+_LONGEST_HEAD: Final = 64 * 1024
+"""Bytes; the first line of an export has less."""
 
 
 async def export_mailbox(arguments: Namespace) -> int:
@@ -36,12 +42,14 @@ async def import_mailbox(arguments: Namespace) -> int:
         warn(one_line(str(refused) if arguments.file == "-" else f"{arguments.file}, {refused}"))
 
     with reading(arguments.file, "an export") as file:
+        first_line = file.readline(_LONGEST_HEAD)
+        try:
+            check_first_line(first_line)  # before a mailbox is made
+        except ValueError as error:
+            name = "the standard input" if arguments.file == "-" else arguments.file
+            raise ProblemError(one_line(str(error).replace("source", name, 1))) from error
         async with await opening(location, make=True) as mailbox:
-            try:
-                report = await import_(mailbox, file, on_refused=tell)
-            except ValueError as error:  # it is not an export
-                name = "the standard input" if arguments.file == "-" else arguments.file
-                raise ProblemError(one_line(str(error).replace("source", name, 1))) from error
+            report = await import_(mailbox, chain([first_line], file), on_refused=tell)
     if arguments.json:
         print_json(report.to_dict())
     else:

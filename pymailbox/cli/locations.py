@@ -5,13 +5,22 @@ from __future__ import annotations
 from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
-from urllib.parse import quote
 
-from .._open import MailboxOpening, list_mailboxes, open_mailbox
+from .._open import MailboxOpening
 from ..actors.reply_mailboxes import marker_of
 from ..backends.registry import parse_location
+from ..backends.sqlite import SqliteMailbox
 from ..backends.sqlite.read_only import Reader, ReadOnlyMailbox, may_write
-from ..contract.location import DEFAULT_SQLITE_FILE, WITH_SERVERS, check_name, refuse_misleading, split_url
+from ..contract.arguments import Options
+from ..contract.location import (
+    DEFAULT_SQLITE_FILE,
+    WITH_SERVERS,
+    Location,
+    check_name,
+    refuse_misleading,
+    resolved,
+    split_url,
+)
 from ..contract.mailbox import Mailbox
 from .errors import ProblemError, UsageError
 from .servers import ServerLocation, refuse_passwords
@@ -48,7 +57,7 @@ class FileLocation(NamedTuple):
 
     async def names(self) -> list[str]:
         """The mailboxes of the file; none if it is not there."""
-        return await list_mailboxes(self._url())
+        return await SqliteMailbox.list_at(self._place())
 
     async def names_to_read(self) -> list[str]:
         """The mailboxes of the file.
@@ -64,7 +73,7 @@ class FileLocation(NamedTuple):
 
     def opening(self, name: str, *, max_deliveries: int | None = None) -> MailboxOpening:
         """Opens a mailbox of the file."""
-        return open_mailbox(self._url(name), max_deliveries=max_deliveries)
+        return MailboxOpening(self._place(name), Options(max_deliveries=max_deliveries), (__file__, 0))
 
     def opening_to_read(self, name: str) -> MailboxOpening | Mailbox:
         """A mailbox of the file, to be looked at; read-only where this process may not write."""
@@ -78,8 +87,9 @@ class FileLocation(NamedTuple):
                 f"{self.database} can't be written. Give yourself write permission for the file and its folder"
             )
 
-    def _url(self, name: str = "default") -> str:
-        return f"sqlite:///{quote(self.file)}#{quote(name, safe='')}"
+    def _place(self, name: str = "default") -> Location:
+        """Not by way of a URL, which cannot hold every name that a file may have."""
+        return resolved(Location("sqlite", self.file, name))
 
 
 AnyLocation: TypeAlias = FileLocation | ServerLocation

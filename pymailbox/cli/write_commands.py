@@ -12,6 +12,7 @@ from typing import BinaryIO, Final
 from uuid import UUID
 
 from ..backends.sqlite import SqliteMailbox
+from ..contract.arguments import prepare_message
 from ..contract.mailbox import Mailbox
 from ..contract.values import MessagePriority, MessageRecord, NewMessage
 from .errors import OK, PROBLEM, UsageError
@@ -42,6 +43,7 @@ async def enqueue(arguments: Namespace) -> int:
     source = standard_input("messages, one a line," if arguments.lines else "the message")
     if not arguments.lines:
         message = new(source.read())
+        prepare_message(sender, message.payload, priority, arguments.id, arguments.delay)  # before a mailbox is made
         async with await opening(location, make=True) as mailbox:
             [message_id] = await mailbox.enqueue_many([message])
         if arguments.json:

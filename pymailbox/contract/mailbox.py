@@ -120,11 +120,11 @@ class Mailbox(ABC):
             priority: ``HIGH`` messages are handed out before any ``NORMAL`` one.
             message_id: the message's id. While a message with it is still in the mailbox (queued, inflight or dead), a
                 call stores nothing and returns the id.
-            delay: seconds, or a ``timedelta``, before which the message is not handed out.
+            delay: seconds, or a ``timedelta``, before which the message is not handed out; at most 100 years.
             headers: texts by name that travel with the message: at most 64, and 8 KiB of UTF-8 in all.
             dedupe_for: seconds, or a ``timedelta``, for which the id stays known from now on, whatever becomes of the
                 message: until then a call with this id stores nothing and returns it. Such a repeat changes nothing
-                else either: the time is not extended. Needs a ``message_id``.
+                else either: the time is not extended. At most 100 years; needs a ``message_id``.
 
         Raises:
             TypeError, ValueError: an argument is invalid; nothing was stored.
@@ -141,7 +141,8 @@ class Mailbox(ABC):
         Every ``HIGH`` message comes before any ``NORMAL`` one, the oldest first within a priority, in the order in
         which they were committed. A batch holds at most 64 MiB of payload unless it is a single message. No two calls,
         handles, tabs, workers or processes ever get the same message at the same time. If the mailbox is empty, the
-        result is ``[]``, at once or after up to ``wait`` seconds (``math.inf``: for ever).
+        result is ``[]``, at once or after up to ``wait`` seconds (``math.inf``: for ever; else at most
+        100 years).
 
         The messages in ``ack`` are acknowledged first, as ``ack_many`` would, in the same transaction, even if there is
         nothing to hand out; a call that then waits has committed them before. So a loop that acknowledges what it has
@@ -248,7 +249,7 @@ class Mailbox(ABC):
 
         Args:
             message_id: the message.
-            delay: seconds, or a ``timedelta``, before which it is not handed out.
+            delay: seconds, or a ``timedelta``, before which it is not handed out; at most 100 years.
             error: what went wrong. Lone surrogates, which UTF-8 cannot hold, are stored as text such as ``\\udcff``.
             failed: whether that was a failed delivery. After ``max_deliveries`` of them the message becomes a dead
                 letter instead, with the last ``error``. If not ("not now"), the hand-out is taken back, as in a

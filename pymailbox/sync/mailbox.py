@@ -47,8 +47,12 @@ def _verb(
         result: _T = caller.run(lambda: getattr(mailbox, name)(*positional, **named), lost)
         return result
 
-    return _documented(verb, method, "Coroutine[Any, Any, ")
+    return _documented(verb, method, _AWAITED, _OF_A_MAILBOX)
 
+
+_AWAITED: Final = "Coroutine[Any, Any, "
+
+_OF_A_MAILBOX: Final = "SyncMailbox."
 
 _ITERATING: Final = ("enqueue_many", "dequeue", "ack_many", "promote")
 """Verbs that take an iterable."""
@@ -75,18 +79,20 @@ def _stream(
 
         return SyncIterator(self, caller, caller.run(begin), functools.partial(on_lost, mailbox) if on_lost else None)
 
-    return _documented(stream, method, "Async")
+    return _documented(stream, method, "Async", _OF_A_MAILBOX)
 
 
-def _documented(function: Callable[_P, _T], method: Callable[..., Any], prefix: str) -> Callable[_P, _T]:
-    """With name, docstring and signature of a method; its result is what is left without the prefix."""
+def _documented(
+    function: Callable[_P, _T], method: Callable[..., Any], prefix: str, owner: str = ""
+) -> Callable[_P, _T]:
+    """With name, docstring and signature of what is awaited; its result is what is left without the prefix."""
     signature = inspect.signature(method)
     result = str(signature.return_annotation)
     if result.startswith(prefix):
         result = result.removeprefix(prefix)
         result = result[:-1] if prefix.endswith(" ") else result
     function.__name__, function.__doc__ = method.__name__, method.__doc__
-    function.__qualname__ = f"SyncMailbox.{method.__name__}"
+    function.__qualname__ = f"{owner}{method.__name__}"
     function.__signature__ = signature.replace(return_annotation=result)  # type: ignore[attr-defined]
     return function
 
@@ -395,7 +401,6 @@ def open_mailbox(
 def _blocking(function: Callable[_P, Coroutine[Any, Any, _T]]) -> Callable[_P, _T]:
     """A function of ``pymailbox`` without ``await``."""
 
-    @functools.wraps(function)
     def call(*arguments: _P.args, **options: _P.kwargs) -> _T:
         coroutine = function(*arguments, **options)  # a relative path is resolved at the call
         try:
@@ -405,7 +410,7 @@ def _blocking(function: Callable[_P, Coroutine[Any, Any, _T]]) -> Callable[_P, _
             raise
         return caller.run(lambda: coroutine)
 
-    return call
+    return _documented(call, function, _AWAITED)
 
 
 def ask(

@@ -108,11 +108,11 @@ async def import_(
             number += 1
             await take_turn_if_due()  # there may be many lines between two that are stored
             if number == 1:
-                _check_head(line)
+                check_first_line(line or b"\n")
             elif line.strip():
                 await intake.take(number, line)
         if not number:
-            raise ValueError("source is empty; an export has at least a head line")
+            check_first_line(b"")
         await intake.store()
     except Exception as error:
         if number > 1:
@@ -194,7 +194,10 @@ class _Intake:
             self._on_refused(refused)
 
 
-def _check_head(line: bytes) -> None:
+def check_first_line(line: bytes) -> None:
+    """Raises ``ValueError`` if what begins with this line is not an export; it is empty only if that is."""
+    if not line:
+        raise ValueError("source is empty; an export has at least a head line")
     try:
         check_head(line.removeprefix(_BYTE_ORDER_MARK))
     except LineError as error:

@@ -125,7 +125,8 @@ test("nothing is lost or doubled when the worker is killed, the page reloaded, t
   const [count, more] = [6000, 50];
   await demo.open();
   // In hand for sure before the kill: what a later pause gave back would count as never handed out, and hang again.
-  await demo.type("hang! this is in hand when the worker is killed");
+  await demo.part("hang").click();
+  await expect(demo.notice).toHaveText("Your message is stored. Its handler hangs: killing its worker cures it.");
   await demo.counts({ queued: 0, inflight: 1 });
   await demo.choose("lines.txt", lines(count));
   await expect.poll(() => demo.number("done"), OFTEN).toBeGreaterThan(0);

@@ -35,7 +35,8 @@ IN_PYODIDE: Final = {
 ELSEWHERE: Final = {
     "docs/jetstream.md#in-a-page": "needs a server; tests/nats/test_pages.py runs it",
     "docs/recipes/": "whole programs; tests/unit/test_recipes.py knows them",
-    "docs/reference.md": "signatures; tests/unit/test_reference_page.py compares them with the code",
+    "docs/reference.md": "signatures, which tests/unit/test_reference_page.py compares with the code, and examples; "
+    "test_reference.py and tests/js/reference.spec.js run these",
     "docs/message-lifecycle.md#the-picture": "a picture; tests/unit/test_lifecycle.py compares it with the table",
 }
 """Blocks that others run, and how."""

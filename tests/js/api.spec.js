@@ -680,6 +680,15 @@ test("JSON goes in and comes out, and an error about other payloads names the me
     const mailbox = await pymailbox.openMailbox("json");
     const value = { list: [1, "é", null, { deep: true }], left: undefined };
     const sender = new TextEncoder().encode("me");
+    // as `enqueue`, it takes an id that stays known, and a delay
+    const messageId = crypto.randomUUID();
+    for (let call = 0; call < 2; call++) {
+      await mailbox.enqueueJson(call, { messageId, dedupeFor: 60_000 });
+      await mailbox.enqueueMany([pymailbox.jsonMessage(call, { messageId, dedupeFor: 60_000 })]);
+      await mailbox.ack(messageId);
+    }
+    await mailbox.enqueueJson("later", { delay: 60_000 });
+    const stored = await mailbox.status();
     const ids = [
       await mailbox.enqueueJson(value, { sender, priority: "high" }),
       ...(await mailbox.enqueueMany([
@@ -698,11 +707,13 @@ test("JSON goes in and comes out, and an error about other payloads names the me
       }
     });
     return {
+      stored: [stored.queuedMessages, stored.delayedMessages, stored.everQueued],
       order: records.every(({ id }, i) => id === ids[i]),
       outcomes,
       headers: records.map(({ headers }) => headers),
     };
   });
+  expect(seen.stored).toEqual([1, 1, 2]);
   expect(seen.order).toBe(true);
   expect(seen.outcomes).toEqual([
     { list: [1, "é", null, { deep: true }] },

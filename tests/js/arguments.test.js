@@ -112,6 +112,7 @@ test("a message holds at most 64 MiB, and what is too large is not copied", () =
     /^RangeError: sender, payload and headers must hold at most 67108864 bytes \(64 MiB\) together, not 67108865$/;
   assert.throws(() => messageOf(Uint8Array.of(1), largest), words);
   assert.throws(() => messageOf(largest, Uint8Array.of(1)), words);
+  assert.throws(() => checks.checkMessage(NONE, largest, { headers: { name: "text" } }), /64 MiB/);
   const before = process.memoryUsage().arrayBuffers;
   assert.throws(() => messageOf(largest, largest), /not 134217728$/);
   assert.ok(process.memoryUsage().arrayBuffers - before < 1024 * 1024);

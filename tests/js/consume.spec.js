@@ -979,3 +979,39 @@ test("backpressure does not let go on between its limits, and ends with its mail
   });
   expect(seen).toEqual([true, "MailboxClosedError", "MailboxClosedError", "room"]);
 });
+
+test("backpressure waits out an error that passes, and ends with one that does not", async ({ page }) => {
+  const lines = consoleOf(page);
+  const seen = await page.evaluate(async () => {
+    const { eventually, numbered, send } = consuming;
+    const { ConnectionLostError, StorageCorruptError } = pymailbox;
+    const mailbox = await pymailbox.openMailbox("obstacles");
+    await send(mailbox, numbered(6));
+    const pressure = new pymailbox.Backpressure(mailbox, { pauseAt: 6, resumeAt: 2, interval: 5 });
+    await eventually(() => pressure.paused);
+    let failures = 0;
+    const failWith = (/** @type {Error} */ error) => {
+      mailbox.status = () => {
+        failures++;
+        return Promise.reject(error);
+      };
+    };
+    failWith(new ConnectionLostError("on purpose"));
+    const waiting = pressure.room().then(() => "room");
+    await eventually(() => failures > 1);
+    const meanwhile = await Promise.race([waiting, Promise.resolve("waits")]);
+    await mailbox.purge();
+    Reflect.deleteProperty(mailbox, "status");
+    const afterwards = await waiting;
+    failWith(new StorageCorruptError("on purpose"));
+    await send(mailbox, numbered(6));
+    const failed = await pressure.room().then(
+      () => "room",
+      (error) => error.name,
+    );
+    pressure.close();
+    return [meanwhile, afterwards, failed];
+  });
+  expect(seen).toEqual(["waits", "room", "StorageCorruptError"]);
+  expect([...new Set(lines)]).toEqual(['warning: The depth of the mailbox "obstacles" is not known: on purpose']);
+});

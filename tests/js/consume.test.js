@@ -5,7 +5,7 @@ import { test } from "node:test";
 
 import { Companions } from "../../js/api/actors/companions.js";
 import { RunningConsumer } from "../../js/api/actors/consumer.js";
-import { LONGEST_TEXT, inShort, shortened, textOf } from "../../js/api/actors/failures.js";
+import { LONGEST_LINE, LONGEST_TEXT, firstLine, inShort, shortened, textOf } from "../../js/api/actors/failures.js";
 import { checkConsumeOptions } from "../../js/api/actors/options.js";
 import { Pace } from "../../js/api/actors/pace.js";
 import { PrefetchBuffer, SenderOrderedBuffer } from "../../js/api/actors/prefetch.js";
@@ -93,6 +93,15 @@ test("anything that is thrown has a text", () => {
     assert.equal(inShort(thrown), text);
     assert.ok(textOf(thrown).startsWith(/** @type {string} */ (text)));
   }
+});
+
+test("a line of the console is one, and has an end", () => {
+  for (const text of ["first\nsecond", "\n first \r\nsecond", "first\rsecond", "first\u2028second"])
+    assert.equal(firstLine(text).trim(), "first");
+  const long = "x".repeat(64 * 1024 * 1024);
+  assert.equal(firstLine(long), `${"x".repeat(LONGEST_LINE)}…`);
+  assert.equal(inShort(new Error(long)).length, LONGEST_LINE + 1);
+  assert.equal(firstLine("x".repeat(LONGEST_LINE)), "x".repeat(LONGEST_LINE));
 });
 
 test("a long text loses its middle", () => {

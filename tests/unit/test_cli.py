@@ -225,6 +225,9 @@ def test_locked_file(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         (["enqueue", "inbox", "--delay", "nan"], "must be a number of seconds"),
         (["enqueue", "inbox", "--id", "7"], "must be a UUID"),
         (["enqueue", "inbox", "--lines", "--id", str(uuid4())], "--id is for one message"),
+        (["export", "inbox", "-o", ""], "argument -o/--output: must be the name of a file, not ''"),
+        (["import", "inbox", ""], "argument FILE: must be the name of a file"),
+        (["backup", "inbox", ""], "argument PATH: must be the name of a file"),
     ],
 )
 def test_command_without_sense(run: Run, tmp_path: Path, argv: list[str], text: str) -> None:
@@ -270,6 +273,23 @@ def test_file_that_is_not_there(run: Run, tmp_path: Path, argv: list[str]) -> No
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="names of files are not any bytes here")
+def test_file_whose_name_is_not_utf_8(run: Run, tmp_path: Path) -> None:
+    file, copy, lines = (os.fsdecode(name) for name in (b"caf\xe9.db", b"cop\xe9.db", b"caf\xe9.ndjson"))
+    assert run("enqueue", f"{file}#inbox", stdin=b"hello").code == 0
+    assert "inbox" in run("stats", file).out
+    assert run("stats", file, "--json").json["file"] == file
+    assert [record["payload"] for record in run("peek", file, "--json").json] == ["aGVsbG8="]
+    assert run("export", file, "-o", lines) == (0, "1 message exported to caf\\udce9.ndjson.\n", "")
+    assert run("import", copy, lines) == (0, "1 message stored.\n", "")
+    assert run("drain", copy).code == 0
+    assert run("purge", file, "--yes").out == "1 message deleted.\n"
+    assert run("backup", file, "copy.db").code == 0
+    assert run("compact", file).code == 0
+    assert run("peek", f"{file}#other").err == "pymailbox: there is no mailbox other in caf\\udce9.db; there is inbox\n"
+    assert (tmp_path / file).stat().st_size > 0
+
+
 # -- storing and taking ------------------------------------------------------------------------------------------------
 
 
@@ -290,6 +310,12 @@ def test_enqueue_and_drain(run: Run) -> None:
     ]
     [stats] = run("stats", "new.db", "--json").json["mailboxes"]
     assert (stats["queued_messages"], stats["inflight_messages"]) == (1, 0)
+
+
+def test_message_that_is_too_large_makes_no_file(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pymailbox.contract.arguments.LARGEST_MESSAGE", 1000)
+    assert "must hold at most 1000 bytes" in run("enqueue", "inbox", stdin=bytes(1001)).err
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_drain_keeps_what_it_could_not_write(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -451,6 +477,10 @@ def test_import_of_something_else(run: Run, tmp_path: Path) -> None:
     )
     assert run("import", "inbox", "nothere") == (1, "", "pymailbox: nothere: No such file or directory\n")
     assert "the standard input is empty" in run("import", "inbox").err
+    assert "not JSON" in run("import", "inbox", stdin=b"x" * 100_000).err
+    newer = b'{"format":"pymailbox-export","version":2}'
+    assert "written by a newer pymailbox" in run("import", "inbox", stdin=newer).err
+    assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"], "no mailbox was made"
 
 
 def test_export_that_fails_leaves_the_old_file(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

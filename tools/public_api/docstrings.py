@@ -25,9 +25,9 @@ def summary(docstring: str) -> str:
     return prose(docstring.partition("\n\n")[0])
 
 
-def markdown(docstring: str) -> list[str]:
-    """Lines of Markdown, with an empty one between blocks."""
-    blocks = [block for part in _parts(docstring.splitlines()) for block in _blocks_of(part)]
+def markdown(docstring: str, language: str = "python") -> list[str]:
+    """Lines of Markdown, with an empty one between blocks; what is indented is code of the language."""
+    blocks = [block for part in _parts(docstring.splitlines()) for block in _blocks_of(part, language)]
     return "\n\n".join(blocks).splitlines()
 
 
@@ -51,11 +51,11 @@ def _parts(lines: list[str]) -> Iterator[list[str]]:
         yield part
 
 
-def _blocks_of(part: list[str]) -> Iterator[str]:
+def _blocks_of(part: list[str], language: str) -> Iterator[str]:
     section = _SECTION.fullmatch(part[0])
     text = textwrap.dedent("\n".join(part[1:] if section else part)).strip()
     if section is None and part[0].startswith("    "):
-        yield f"```python\n{text}\n```"
+        yield f"```{language}\n{text}\n```"
     elif section is None:
         yield "\n".join(f"- {prose(item)}" for item in _items(text)) if text.startswith("- ") else prose(text)
     elif section[1] in ("Returns", "Yields"):

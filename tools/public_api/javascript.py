@@ -7,6 +7,7 @@ import subprocess
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -19,10 +20,32 @@ class Parameter:
 
 
 @dataclass(frozen=True)
+class Named:
+    """An argument, or an error, and what is said of it."""
+
+    name: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Told:
+    """What the JSDoc says."""
+
+    doc: str = ""
+    arguments: tuple[Named, ...] = ()
+    returns: str = ""
+    throws: tuple[Named, ...] = ()
+
+
+@dataclass(frozen=True)
 class Member:
     name: str
     parameters: tuple[Parameter, ...] | None
     """None if it is not a method."""
+    shown: str = ""
+    """A method's signature; of anything else its type, if that is written."""
+    optional: bool = False
+    told: Told = Told()
 
 
 @dataclass(frozen=True)
@@ -33,6 +56,15 @@ class PublicName:
     parameters: tuple[Parameter, ...] | None
     """For a function, or a class that callers may construct."""
     members: tuple[Member, ...]
+    shown: str = ""
+    """Its signature, or what a type is; empty for a class that callers do not construct."""
+    base: str | None = None
+    """The class that it extends."""
+    passes: bool = False
+    """Whether such an error is passing."""
+    told: Told = Told()
+    making: Told | None = None
+    """What is said of a class's constructor."""
 
     def __str__(self) -> str:
         return self.name
@@ -48,10 +80,26 @@ def public_names() -> tuple[PublicName, ...]:
             name["name"],
             name["kind"],
             _parameters(name["parameters"]),
-            tuple(Member(member["name"], _parameters(member["parameters"])) for member in name["members"]),
+            tuple(map(_member, name["members"])),
+            name["shown"],
+            name["base"],
+            name["passes"],
+            _told(name["told"]),
+            name["making"] and _told(name["making"]),
         )
         for name in json.loads(run.stdout)
     )
+
+
+def _member(member: dict[str, Any]) -> Member:
+    parameters = _parameters(member["parameters"])
+    return Member(member["name"], parameters, member["shown"], member["optional"], _told(member["told"]))
+
+
+def _told(told: dict[str, Any]) -> Told:
+    named = (tuple(Named(one["name"], one["text"]) for one in told[part]) for part in ("arguments", "throws"))
+    arguments, throws = named
+    return Told(told["doc"], arguments, told["returns"], throws)
 
 
 def _parameters(parameters: list[dict[str, object]] | None) -> tuple[Parameter, ...] | None:

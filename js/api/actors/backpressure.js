@@ -59,12 +59,12 @@ export class Backpressure {
     this.#known = this.#look();
   }
 
-  /** Whether producers should wait. */
+  /** Whether producers should wait. @returns {boolean} */
   get paused() {
     return this.#paused;
   }
 
-  /** Queued messages, as last known. */
+  /** Queued messages, as last known. @returns {number} */
   get queuedMessages() {
     return this.#queuedMessages;
   }

@@ -4,7 +4,7 @@ import { StorageFullError } from "../../model/errors.js";
 import { randomId } from "../../model/ids.js";
 import { failedReason } from "../../model/reasons.js";
 import { textOfId } from "../../model/uuids.js";
-import { inShort, shortened, textOf } from "./failures.js";
+import { firstLine, inShort, shortened, textOf } from "./failures.js";
 import { ReplyTo, resolved } from "./replying.js";
 import { Reject, Retry, delayAfter } from "./retry.js";
 import { inSeconds, isPassing } from "./retrying.js";
@@ -289,7 +289,7 @@ function logLost(thrown, record, what) {
 
 /** @param {MessageRecord} record @param {string} reason @param {Failure} failure */
 function logDeath(record, reason, failure) {
-  const text = `message ${record.id} is a dead letter: ${reason.trim().split("\n", 1)[0]}`;
+  const text = `message ${record.id} is a dead letter: ${firstLine(reason)}`;
   // a rejection's reason is its text
   log("warn", failure, text, failure.thrown instanceof Reject && reason.trim() !== "" ? "" : undefined);
 }

@@ -5,6 +5,9 @@ import { checkFailure } from "../validate.js";
 /** Characters. A failure is stored with every retry, so its text must not outgrow the message. */
 export const LONGEST_TEXT = 8_000;
 
+/** Characters: a failure may quote a payload of 64 MiB. */
+export const LONGEST_LINE = 500;
+
 /** What a handler threw, which may be anything. @typedef {{thrown: unknown}} Failure */
 
 /** A failure with its stack, and what caused it, as it is stored. @param {unknown} thrown */
@@ -28,8 +31,15 @@ export function shortened(text) {
 }
 
 /** Its type and the first line of what it says. @param {unknown} thrown */
-export function inShort(thrown) {
-  return asText(thrown).trim().split("\n", 1)[0];
+export const inShort = (thrown) => firstLine(asText(thrown));
+
+/** The first line of a text, as long as a line of the console may be. @param {string} text */
+export function firstLine(text) {
+  const [line] = text
+    .slice(0, 10 * LONGEST_LINE)
+    .trim()
+    .split(/[\n\r\u2028\u2029]/, 1);
+  return line.length <= LONGEST_LINE ? line : `${line.slice(0, LONGEST_LINE)}…`;
 }
 
 /** @param {unknown} thrown */

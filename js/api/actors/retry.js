@@ -32,8 +32,8 @@ export class Retry extends Error {
 
   /**
    * @param {number} [delay] milliseconds
-   * @param {{failed?: boolean | undefined, cause?: unknown}} [options] `cause`: what went wrong, for the log and for a
-   * dead letter
+   * @param {{failed?: boolean | undefined, cause?: unknown}} [options] `failed`, true by default; `cause`: what went
+   * wrong, for the log and for a dead letter
    * @throws {TypeError | RangeError} an argument is invalid; the message names it
    */
   constructor(delay, options) {

@@ -77,11 +77,12 @@ async def check_buffer_must_be_of_bytes(sandbox: Sandbox) -> None:
 
 @check()
 async def check_message_holds_64_mib_at_most(sandbox: Sandbox) -> None:
-    """Sender and payload of more than 64 MiB together are refused, alone, in a batch and in a send."""
+    """Sender, payload and headers of more than 64 MiB together are refused, alone, in a batch and in a send."""
     mailbox = await sandbox.open()
     large = bytes(LARGEST_MESSAGE)
     calls: list[tuple[Capability | None, Callable[[UUID], Awaitable[object]]]] = [
         (None, lambda _: mailbox.enqueue(b"x", large)),
+        (Capability.HEADERS, lambda _: mailbox.enqueue(b"", large, headers={"name": "text"})),
         (
             Capability.ENQUEUE_MANY,
             lambda _: mailbox.enqueue_many([NewMessage(b"", b""), NewMessage(b"x", large)]),

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from ...contract.capabilities import Capability
 from ...contract.errors import MailboxClosedError
 from ...contract.mailbox import Mailbox
-from ...contract.values import MailboxStats
+from ...contract.values import MailboxStats, MessagePriority, NewMessage
 from .._expect import PATIENCE, expect, expect_equal, expect_error
 from .._sandbox import Sandbox, drain, numbered, send
 from .._suite import check
@@ -84,6 +84,38 @@ async def check_changes_follow_every_verb(sandbox: Sandbox) -> None:
             await watch.until(lambda stats: stats.queued_messages == 2, "a redrive")
             await handle.purge()
             await watch.until(lambda stats: stats.queued_messages == 0, "a purge")
+
+
+@check(
+    Capability.CHANGES,
+    Capability.PROMOTE,
+    Capability.DELAY,
+    Capability.DEAD_LETTERS,
+    Capability.ACK_AND_SEND,
+    Capability.RELEASE,
+)
+async def check_changes_follow_each_count(sandbox: Sandbox) -> None:
+    """A change of any count is seen: of what is promoted, discarded or sent, and of what a closed handle gives back."""
+    mailbox, other = await sandbox.open(), await sandbox.open()
+    async with _watching(mailbox) as watch:
+        await other.enqueue(b"", b"later", delay=600)
+        await watch.until(lambda stats: stats.delayed_messages == 1, "that a message is delayed")
+        await other.promote()
+        await watch.until(lambda stats: stats.delayed_messages == 0, "that it is promoted")
+        [record] = await other.dequeue()
+        await other.dead_letter(record.id, "reason")
+        await watch.until(lambda stats: stats.dead_letters == 1, "a dead letter")
+        await other.discard(record.id)
+        await watch.until(lambda stats: stats.dead_letters == 0, "that it is discarded")
+        await other.enqueue(b"", b"first", MessagePriority.HIGH)
+        await watch.until(lambda stats: stats.queued_by_priority[MessagePriority.HIGH] == 1, "an urgent message")
+        [record] = await other.dequeue()
+        await other.ack_and_send(record.id, [(other, NewMessage(b"", b"sent"))])
+        await watch.until(lambda stats: (stats.queued_messages, stats.inflight_messages) == (1, 0), "a send")
+        await other.dequeue()
+        await watch.until(lambda stats: stats.inflight_messages == 1, "the hand-out")
+        await other.close()
+        await watch.until(lambda stats: (stats.queued_messages, stats.inflight_messages) == (1, 0), "a release")
 
 
 @check(Capability.CHANGES, Capability.RECOVER)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from uuid import uuid4
 
 from ...contract.capabilities import Capability
@@ -69,7 +70,7 @@ async def check_get_changes_nothing(sandbox: Sandbox) -> None:
     """Looking hands nothing out, and shows when a delayed message is due."""
     mailbox = await sandbox.open()
     now = await mailbox.enqueue(b"", b"now")
-    later = await mailbox.enqueue(b"", b"later", delay=600)
+    later = await mailbox.enqueue(b"", b"later", delay=timedelta(minutes=10))
     before = await mailbox.status()
     for _ in range(2):
         expect_equal(_record(await mailbox.get(now), "while it is queued").due_at, None, "due_at of what is due")

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
+from uuid import UUID
 
 from ...contract.capabilities import Capability
 from ...contract.limits import LARGEST_HEADERS, LARGEST_MESSAGE, MOST_HEADERS
-from ...contract.values import MessageRecord, NewMessage
+from ...contract.values import MessagePriority, MessageRecord, NewMessage
 from .._expect import expect, expect_equal, expect_error
 from .._sandbox import Sandbox, drain, numbered, payloads_of, send
 from .._suite import check
@@ -172,6 +173,28 @@ async def check_json_in_a_batch(sandbox: Sandbox) -> None:
     records = await drain(mailbox)
     expect_equal([record.json() for record in records], [[1], {"a": None}], "values")
     expect_equal([record.headers.get("content-type") for record in records], ["application/json"] * 2, "types")
+
+
+@check(Capability.HEADERS, Capability.ENQUEUE_MANY, Capability.DELAY, Capability.DEDUPE)
+async def check_json_takes_what_enqueue_takes(sandbox: Sandbox) -> None:
+    """``enqueue_json`` and ``NewMessage.of_json`` take priority, id, delay and ``dedupe_for`` as ``enqueue`` does."""
+    mailbox = await sandbox.open()
+    for own_id, in_a_batch in ((UUID(int=5), False), (UUID(int=6), True)):
+        urgent: dict[str, Any] = {"priority": MessagePriority.HIGH, "message_id": own_id, "dedupe_for": 600}
+        await mailbox.enqueue(b"", b"before")
+        if in_a_batch:
+            await mailbox.enqueue_many([NewMessage.of_json(1, **urgent), NewMessage.of_json(2, delay=600)])
+        else:
+            await mailbox.enqueue_json(1, **urgent)
+            await mailbox.enqueue_json(2, delay=600)
+        [first, *others] = await drain(mailbox)
+        expect_equal((first.id, first.priority), (own_id, MessagePriority.HIGH), "id and priority of what comes first")
+        expect_equal(payloads_of(others), [b"before"], "what comes after it, the delayed one apart")
+        await mailbox.ack(own_id)
+        await mailbox.enqueue_json(3, message_id=own_id)
+        stats = await mailbox.status()
+        expect_equal((stats.queued_messages, stats.delayed_messages), (1, 1), "queued messages: the delayed one")
+        await mailbox.purge()
 
 
 @check(Capability.HEADERS)

@@ -86,17 +86,17 @@ class Program:
         self.handles: list[Handle] = []
         self.closed: list[Handle] = []
         self.lines: list[str] = []
-        self._step = 0
+        self.step = 0
         self._serial = 0
         self._opened = 0
         self._delays: set[float] = set()
         self._ids = [UUID(int=0), UUID(int=2**128 - 1), *(UUID(int=rng.getrandbits(128)) for _ in range(4))]
 
     def begin(self, step: int) -> None:
-        self._step = step
+        self.step = step
 
     def write(self, line: str) -> None:
-        self.lines.append(f"{self._step:3}  {line}")
+        self.lines.append(f"{self.step:3}  {line}")
 
     async def finish(self) -> None:
         """Closes every handle, then takes everything that is left and acks it."""

@@ -27,8 +27,40 @@ CLOCK_SLACK: Final = 0.01
 """Seconds by which two clocks of one machine may differ."""
 
 
+WATCHED_STEP: Final = 30
+"""In this step of a program a call is watched, if it has one: each takes a moment."""
+
+
 async def _one_call(program: Program) -> None:
-    await program.call(random_call(program, program.handle()))
+    call = random_call(program, program.handle())
+    if program.step == WATCHED_STEP and call.handle.can(Capability.CHANGES):
+        await _watched_call(program, call)
+    else:
+        await program.call(call)
+
+
+async def _watched_call(program: Program, call: Call) -> None:
+    """Who watches the counts sees what a call makes of them, whoever makes it."""
+    mailbox = call.handle.consumer.mailbox
+    others = [other for other in program.handles if other is not call.handle and other.consumer.mailbox == mailbox]
+    watcher = [*others, call.handle][0]
+    states = watcher.mailbox.changes()
+    try:
+        async with asyncio.timeout(PATIENCE):
+            seen = await anext(states)
+        program.write(f"{watcher}.changes() -> {brief(seen)}")
+        program.judge.see(Seen(watcher.consumer, "status", (), {}, seen))
+        await program.call(call)
+        while seen != await watcher.mailbox.status():
+            async with asyncio.timeout(PATIENCE):
+                seen = await anext(states)
+            program.write(f"{watcher}.changes() -> {brief(seen)}")
+        program.judge.see(Seen(watcher.consumer, "status", (), {}, seen))
+    except TimeoutError as error:
+        raise DisagreementError(f"{watcher} watched the counts and did not see the last state") from error
+    finally:
+        if (aclose := getattr(states, "aclose", None)) is not None:
+            await aclose()
 
 
 async def _calls_at_once(program: Program) -> None:

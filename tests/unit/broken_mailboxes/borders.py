@@ -155,6 +155,14 @@ class CutsWhatIsTooLarge(SmallMailbox):
         return super().enqueue(sender, payload[: LARGEST_MESSAGE - len(sender)], *arguments, **keywords)
 
 
+@breaks("arguments.message_holds_64_mib_at_most")
+class HeadersWeighNothing(SmallMailbox):
+    def enqueue(self, sender: Any, payload: Any, *arguments: Any, **keywords: Any) -> Coroutine[Any, Any, UUID]:
+        if len(payload) == LARGEST_MESSAGE:
+            keywords.pop("headers", None)
+        return super().enqueue(sender, payload, *arguments, **keywords)
+
+
 @breaks("arguments.lone_surrogates_are_stored_escaped")
 class ReplacesLoneSurrogates(SmallMailbox):
     async def nack(self, message_id: Any, *, delay: Any = None, error: Any = None, failed: Any = True) -> bool:

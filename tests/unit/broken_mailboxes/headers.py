@@ -85,6 +85,12 @@ class WritesReprs(SmallMailbox):
         return self.enqueue(keywords.get("sender", b""), repr(value).encode("utf-8", "replace"))
 
 
+@breaks("headers.json_takes_what_enqueue_takes")
+class ForgetsTheIdsOfJson(SmallMailbox):
+    def enqueue_json(self, value: Any, **keywords: Any) -> Coroutine[Any, Any, UUID]:
+        return super().enqueue_json(value, **keywords | {"dedupe_for": None})
+
+
 @breaks("headers.json_in_a_batch")
 class CountsBytesOfText(SmallMailbox):
     """A payload ends where its first bracket closes."""

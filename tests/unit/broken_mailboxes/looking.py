@@ -173,16 +173,28 @@ class ComesAgainAtOnceWithoutAFailure(SmallMailbox):
 
 @breaks(
     "changes.changes_follow_every_verb",
+    "changes.changes_follow_each_count",
     "changes.changes_show_a_death",
     "changes.changes_show_due_messages",
     "changes.changes_are_merged",
     "changes.changes_end_when_the_mailbox_is_closed",
     "changes.several_loops_see_the_same",
+    found_by_programs=True,
 )
 class ShowsTheFirstStateOnly(SmallMailbox):
     async def look_for_changes(self) -> AsyncIterator[MailboxStats]:
         yield await self.status()
         await asyncio.Event().wait()
+
+
+@breaks("changes.changes_follow_each_count", "changes.changes_show_due_messages")
+class ShowsWhatIsQueuedAndInflight(SmallMailbox):
+    async def look_for_changes(self) -> AsyncIterator[MailboxStats]:
+        last = None
+        async for stats in super().look_for_changes():
+            if (shown := (stats.queued_messages, stats.inflight_messages, stats.queued_by_priority)) != last:
+                last = shown
+                yield stats
 
 
 @breaks("changes.changes_begin_with_now")
