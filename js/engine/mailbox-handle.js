@@ -456,8 +456,9 @@ export class MailboxHandle {
    * @returns {Promise<[Uint8Array, string]>} a batch, newest first, and JSON: `[reason, error, diedAt]` of each
    */
   listDeadLetters(limit, offset = 0) {
+    const { shownBytes } = this.#engine.settings;
     return this.#operations.readWhole([NO_BATCH, "[]"], (tx, state) =>
-      deadLetters.listDeadLetters(tx, state, limit, offset),
+      deadLetters.listDeadLetters(tx, state, limit, offset, shownBytes),
     );
   }
 
@@ -500,7 +501,8 @@ export class MailboxHandle {
    * @returns {Promise<Uint8Array>} a batch
    */
   peek(limit, status, offset = 0) {
-    return this.#operations.readWhole(NO_BATCH, (tx, state) => peek(tx, state, limit, status, offset));
+    const { shownBytes } = this.#engine.settings;
+    return this.#operations.readWhole(NO_BATCH, (tx, state) => peek(tx, state, limit, status, offset, shownBytes));
   }
 
   /**
