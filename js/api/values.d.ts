@@ -103,7 +103,7 @@ export interface DequeueOptions {
 
 /** Which messages are shown. */
 export interface PeekOptions {
-  /** The largest number of messages; by default the handle's `batchSize`. */
+  /** The largest number of messages; by default the handle's `batchSize`. Fewer are shown if they hold over 256 MiB. */
   limit?: number | undefined;
   /** Only messages with this status. */
   status?: MessageStatus | undefined;
@@ -113,7 +113,7 @@ export interface PeekOptions {
 
 /** Which dead letters are shown. */
 export interface DeadLettersOptions {
-  /** The largest number of dead letters; by default the handle's `batchSize`. */
+  /** The largest number of dead letters; by default the handle's `batchSize`. Fewer if they hold over 256 MiB. */
   limit?: number | undefined;
   /** How many of the newest to skip; by default 0. */
   offset?: number | undefined;

@@ -238,7 +238,7 @@ const areHeld = (state, holder, ids) =>
  */
 export async function ackIn({ holder, mailbox }, tx, state, ids, heldIn) {
   // a life whose messages another has inherited is not over
-  if (heldIn?.over) return 0;
+  if (heldIn !== undefined && holder.isOverIn(heldIn, tx)) return 0;
   const acked = heldIn ? await ackHeld(tx, state, holder.life.id, eachId(ids)) : await ack(tx, state, eachId(ids));
   if (acked > 0) tx.changed(mailbox);
   return acked;

@@ -124,6 +124,14 @@ export class Holder {
     this.#heartbeat = setInterval(beat, Math.min(this.#options.lease / 3, LONGEST_BEAT));
   }
 
+  /**
+   * Whether everything that the handle held in a life has been given back or taken, as far as a transaction knows.
+   * @param {Life} life @param {WriteTransaction} tx
+   */
+  isOverIn(life, tx) {
+    return life.over || this.pending.isTakenIn(life, tx);
+  }
+
   // -- what is to be released -----------------------------------------------------------------------------------------
 
   /**

@@ -323,7 +323,7 @@ export class MailboxHandle {
       const [one] = eachId(id);
       const { life } = this.#holder;
       const place = await tx.find(state, one);
-      if (since.over || place === undefined || !state.isHeldBy(life.id, place)) return undefined;
+      if (this.#holder.isOverIn(since, tx) || place === undefined || !state.isHeldBy(life.id, place)) return undefined;
       tx.moves();
       await ack(tx, state, [one]);
       tx.changed(this.mailbox);
@@ -358,7 +358,7 @@ export class MailboxHandle {
     const { life: since } = this.#holder;
     return this.#operations.submit(async (tx, state) => {
       // the life that held it has given it back, and it may have been handed out again
-      if (since.over) return false;
+      if (this.#holder.isOverIn(since, tx)) return false;
       const due = delay > 0 ? Date.now() + delay : 0;
       const nacked = await nack(
         tx,
@@ -420,7 +420,7 @@ export class MailboxHandle {
     const { durability } = this.#options;
     return this.#operations.submit(
       async (tx, state) => {
-        if (since.over) return false;
+        if (this.#holder.isOverIn(since, tx)) return false;
         const buried = await deadLetters.bury(tx, state, this.#holder.life.id, eachId(id)[0], reason);
         if (buried) tx.changed(this.mailbox);
         return buried;
@@ -456,8 +456,9 @@ export class MailboxHandle {
    * @returns {Promise<[Uint8Array, string]>} a batch, newest first, and JSON: `[reason, error, diedAt]` of each
    */
   listDeadLetters(limit, offset = 0) {
+    const { shownBytes } = this.#engine.settings;
     return this.#operations.readWhole([NO_BATCH, "[]"], (tx, state) =>
-      deadLetters.listDeadLetters(tx, state, limit, offset),
+      deadLetters.listDeadLetters(tx, state, limit, offset, shownBytes),
     );
   }
 
@@ -500,7 +501,8 @@ export class MailboxHandle {
    * @returns {Promise<Uint8Array>} a batch
    */
   peek(limit, status, offset = 0) {
-    return this.#operations.readWhole(NO_BATCH, (tx, state) => peek(tx, state, limit, status, offset));
+    const { shownBytes } = this.#engine.settings;
+    return this.#operations.readWhole(NO_BATCH, (tx, state) => peek(tx, state, limit, status, offset, shownBytes));
   }
 
   /**

@@ -13,8 +13,12 @@ import { release as releaseIn } from "./verbs/settle.js";
 
 /**
  * A past life: whether an unload note lists it, and after how many unloads; whether the present life inherits what it
- * holds, since it only lost its lock; whether it may hold anything; and the transaction that dealt with it.
- * @typedef {{noted: boolean, unload?: number, inherited: boolean, held: boolean, doneIn?: WriteTransaction}} Past
+ * holds, since it only lost its lock; whether it may hold anything; the transaction that dealt with it; and the one that
+ * found that others have taken everything.
+ * @typedef
+ * {{noted: boolean, unload?: number, inherited: boolean, held: boolean, doneIn?: WriteTransaction,
+ *   takenIn?: WriteTransaction}}
+ * Past
  */
 
 /**
@@ -51,6 +55,15 @@ export class PendingReleases {
   /** The past lives. */
   get lives() {
     return this.#past.keys();
+  }
+
+  /**
+   * Whether a transaction has found that others have taken what a life held; until it is committed, that life does not
+   * count as over.
+   * @param {Life} life @param {WriteTransaction} tx
+   */
+  isTakenIn(life, tx) {
+    return this.#past.get(life)?.takenIn === tx;
   }
 
   /** Whether the transaction that releases it must cover the unload notes. */
@@ -112,7 +125,10 @@ export class PendingReleases {
       if (!inherited) released += countOf(await tx.run(state, state.releaseAll(life.id)));
       else if (state.bequeath(life.id, heir, terms)) anyInherited = true;
       // what a lost life still had has never belonged to the lives after it, so these have lost nothing either
-      else if (held && !anyInherited) taken.push(life);
+      else if (held && !anyInherited) {
+        taken.push(life);
+        past.takenIn = tx;
+      }
     }
     for (const [, one] of owed) one.doneIn = tx;
     // after that, since these may be messages that a past life held

@@ -265,7 +265,10 @@ class Mailbox(ABC):
         self._lacks(Capability.DEAD_LETTERS)
 
     async def dead_letters(self, limit: int | None = None, *, offset: int = 0) -> list[DeadLetter]:
-        """The newest ``limit`` (else ``batch_size``) dead letters, the newest first; ``offset`` are passed over."""
+        """The newest ``limit`` (else ``batch_size``) dead letters, the newest first; ``offset`` are passed over.
+
+        In a browser there are fewer if they hold more than 256 MiB.
+        """
         self._lacks(Capability.DEAD_LETTERS)
 
     async def redrive(self, message_id: UUID) -> bool:
@@ -304,7 +307,8 @@ class Mailbox(ABC):
         """Shows up to ``limit`` (else ``batch_size``) messages, passing over ``offset`` of them, and changes nothing.
 
         Queued ones come first, in the order in which they would be handed out, then those not yet due, by their due
-        time; then those inflight, in the same order. With ``status``, only messages with that status.
+        time; then those inflight, in the same order. With ``status``, only messages with that status. In a browser
+        there are fewer if they hold more than 256 MiB.
         """
         self._lacks(Capability.PEEK)
 

@@ -143,6 +143,9 @@ test("messages that others have taken end the life that held them, once that is 
   const { tx, complete } = transaction();
   await pending.release(tx, state, "new", TERMS, (lives) => taken.push(...lives));
   assert.deepEqual(taken, []);
+  // what was called while it lived must not concern what the next life has claimed in the same transaction
+  assert.ok(pending.isTakenIn(old, tx));
+  assert.ok(!pending.isTakenIn(old, transaction().tx), "that one may not be committed");
   complete();
   assert.deepEqual(taken, [old]);
 });

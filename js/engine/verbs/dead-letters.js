@@ -19,6 +19,9 @@ import { enqueueFrame, openToEnqueue } from "./enqueue.js";
 /** @typedef {import("../../model/types.js").Place} Place */
 /** @typedef {Uint8Array<ArrayBuffer>} Id */
 
+/** How many dead letters are read at once: each may be as large as a message can be. */
+const READ_AT_ONCE = 8;
+
 /**
  * Moves a message that a holder has to the dead letters.
  * @param {WriteTransaction} tx @param {MailboxState} state @param {string} holder @param {Id} id @param {string} reason
@@ -139,10 +142,11 @@ export async function discard(tx, state, id) {
  * The newest dead letters. Those that cannot be read at present are passed over.
  * @param {ReadTransaction} tx @param {MailboxState} state @param {number} limit
  * @param {number} offset how many are passed over
+ * @param {number} bytes after which no further one is shown
  * @returns {Promise<[Uint8Array, string]>} a batch, and JSON: `[reason, error, diedAt]` of each
  * @throws {Unreadable}
  */
-export async function listDeadLetters(tx, state, limit, offset) {
+export async function listDeadLetters(tx, state, limit, offset, bytes) {
   const dead = tx.store("dead");
   const isUnavailable = (/** @type {number} */ number) => tx.unavailable.has("dead", [state.number, number]);
   /** @type {(import("../../model/types.js").StoredDeadLetter | undefined)[]} */
@@ -170,22 +174,33 @@ export async function listDeadLetters(tx, state, limit, offset) {
     const isAll = cursor === null && offset === 0;
     if (isAll && numbers.length + passedOver !== state.deadLetters)
       throw new Unreadable({ priority: DEAD, sequence: state.nextDeadLetter });
-    letters = await Promise.all(
-      numbers.map(async (number) => {
-        try {
-          const [letter] = await tx.values("dead", [state.number, number]);
-          if (!isDeadLetter(letter)) throw new Unreadable({ priority: DEAD, sequence: number });
-          return letter;
-        } catch (error) {
-          if (error instanceof ValueUnavailable) return undefined;
-          throw error;
-        }
-      }),
-    );
+    letters = [];
+    for (let left = bytes; letters.length < numbers.length && left > 0; ) {
+      const next = numbers.slice(letters.length, letters.length + READ_AT_ONCE);
+      const read = await Promise.all(next.map((number) => letterIn(tx, state, number)));
+      letters.push(...read);
+      for (const letter of read) left -= letter?.frame.length ?? 0;
+    }
   } while (letters.includes(undefined));
   await tellOfUnavailable(tx, state, "dead");
   const readable = letters.filter((letter) => letter !== undefined);
-  return batchOf(readable);
+  let left = bytes;
+  return batchOf(readable.filter(({ frame }, i) => (left -= frame.length) >= 0 || i === 0));
+}
+
+/**
+ * A dead letter; undefined if it cannot be read at present.
+ * @param {ReadTransaction} tx @param {MailboxState} state @param {number} number @throws {Unreadable}
+ */
+async function letterIn(tx, state, number) {
+  try {
+    const [letter] = await tx.values("dead", [state.number, number]);
+    if (isDeadLetter(letter)) return letter;
+  } catch (error) {
+    if (error instanceof ValueUnavailable) return undefined;
+    throw error;
+  }
+  throw new Unreadable({ priority: DEAD, sequence: number });
 }
 
 /**

@@ -1,7 +1,7 @@
 """Who lives and who has died, according to Web Locks; and what happens to a holder whose lock is taken away."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 from uuid import UUID
@@ -249,14 +249,21 @@ async def check_nothing_is_claimed_while_a_lock_is_away() -> None:
 
 
 async def check_nothing_is_held_before_the_lock_is() -> None:
+    """Nor by the second of two calls, of which the first requests the lock."""
     async with _slow_locks():
         here = await new_context()
         mailbox = await here.open("slow lock")
         assert len(await _holder_locks()) == 1
+
+        async def look() -> list[bytes]:
+            batch = await mailbox.dequeue()
+            if batch:
+                assert f"pymailbox/holder/{await _holder_of('slow lock')}" in await _holder_locks()
+            return payloads(batch)
+
         for i in range(2):
             await mailbox.enqueue(b"s", b"%d" % i)
-            assert payloads(await mailbox.dequeue()) == [b"0", b"1"][: i + 1]
-            assert f"pymailbox/holder/{await _holder_of('slow lock')}" in await _holder_locks()
+            assert sorted(await asyncio.gather(look(), look())) == [[], [b"0", b"1"][: i + 1]]
             # and in its next life
             leave_page()
             come_back()
@@ -406,3 +413,58 @@ async def check_lock_that_is_taken_while_a_call_looks_ids_up() -> None:
             assert await mailbox.ack_and_send(second.id, [(mailbox, NewMessage(b"s", b"sent"))])
         assert await other.recover() == 0
         assert payloads(await drain(mailbox)) == [b"3", b"sent"]
+
+
+_REOPENED_LATE = """() => {
+  const { transaction } = IDBDatabase.prototype;
+  const { open } = IDBFactory.prototype;
+  let lost;
+  const mayOpen = new Promise((resolve) => { globalThis.openOfTest = resolve; });
+  IDBDatabase.prototype.transaction = function (...given) {
+    lost ??= this;
+    if (this === lost) throw new DOMException("The database connection is closing.", "InvalidStateError");
+    return transaction.apply(this, given);
+  };
+  IDBFactory.prototype.open = function (...given) {
+    const request = open.apply(this, given);
+    const set = (handler) =>
+      request.addEventListener("success", (event) => mayOpen.then(() => handler.call(request, event)));
+    return Object.defineProperty(request, "onsuccess", { set });
+  };
+  return () => {
+    IDBDatabase.prototype.transaction = transaction;
+    IDBFactory.prototype.open = open;
+  };
+}"""
+"""Who begins the next transaction has lost its connection, and opens another when `openOfTest()` lets it."""
+
+
+async def check_what_others_took_is_not_settled_in_the_commit_that_claims_it_again() -> None:
+    """Two calls wait for a new connection, and meanwhile a lock is stolen, and the message taken and given back."""
+    settled: dict[str, Callable[[Mailbox, UUID], Awaitable[bool]]] = {
+        "nack": lambda mailbox, message_id: mailbox.nack(message_id),
+        "dead_letter": lambda mailbox, message_id: mailbox.dead_letter(message_id, "r"),
+        "ack_and_send": lambda mailbox, message_id: mailbox.ack_and_send(message_id, [(mailbox, NewMessage(b"", b""))]),
+    }
+    here, there = await new_context(), await new_context()
+    steal = script("(holder) => navigator.locks.request(`pymailbox/holder/${holder}`, { steal: true }, () => {})")
+    for verb, settle in settled.items():
+        name = f"taken before {verb}"
+        async with await here.open(name) as mailbox, await there.open(name) as other:
+            await mailbox.enqueue(b"s", b"a")
+            (held,) = await mailbox.dequeue()
+            holder = await _holder_of(name)
+            async with script_in_force(_REOPENED_LATE):
+                claiming = asyncio.ensure_future(mailbox.dequeue())
+                await asyncio.sleep(0.1)
+                settling = asyncio.ensure_future(settle(mailbox, held.id))
+                await asyncio.sleep(0.1)
+                await steal(holder)
+                while (await other.status()).inflight_messages > 0:
+                    await other.recover()
+                script("openOfTest()")
+                assert not await settling, verb
+                (again,) = await claiming
+            assert (again.id, again.delivery_count) == (held.id, 2), verb
+            assert (await mailbox.status()).inflight_messages == 1, verb
+            assert await mailbox.ack(again.id)

@@ -255,6 +255,32 @@ def _failing_open(name: str) -> AbstractAsyncContextManager[Any]:
     )
 
 
+async def check_more_than_one_array_holds_is_shown_in_parts() -> None:
+    """As many as fit, in any section, one at least; what is passed over counts for nothing."""
+    here = await new_context({"shownBytes": 10_000})
+    async with await here.open("shown in parts") as mailbox:
+        for i in range(4):
+            await mailbox.enqueue(b"s", b"%d" % i + bytes(3000))
+        for i in range(4, 8):
+            await mailbox.enqueue(b"s", b"%d" % i + bytes(3000), delay=1000 + i)
+        await mailbox.dequeue(2)
+        order = b"23456701"
+
+        async def shown(offset: int) -> bytes:
+            return b"".join(record.payload[:1] for record in await mailbox.peek(100, offset=offset))
+
+        for offset in range(8):
+            assert await shown(offset) == order[offset : offset + 3], offset
+        for record in await mailbox.dequeue():
+            assert await mailbox.dead_letter(record.id, "r")
+        for i in (8, 9):
+            await mailbox.enqueue(b"s", b"%d" % i + bytes(20_000))
+            (record,) = await mailbox.dequeue()
+            assert await mailbox.dead_letter(record.id, "r")
+        parts = [[letter.record.payload[:1] for letter in await mailbox.dead_letters(offset=at)] for at in range(4)]
+        assert parts == [[b"9"], [b"8"], [b"3", b"2"], [b"2"]], parts
+
+
 async def check_store_that_does_not_open_says_what_to_do() -> None:
     here = await new_context()
     for name, kind, advice in (

@@ -6,6 +6,11 @@ import { deleteMailbox, openMailbox } from "/pymailbox.js";
 
 /** @type {Map<number, import("../../../../js/index.js").Mailbox>} */
 const mailboxes = new Map();
+/**
+ * Mailboxes in the same database, to which some handles send.
+ * @type {Map<number, import("../../../../js/index.js").Mailbox>}
+ */
+const besides = new Map();
 
 /** @param {any} value what can be sent and matters */
 const told = (value) =>
@@ -15,7 +20,7 @@ const told = (value) =>
       )
     : value;
 
-/** @type {Record<string, (mailbox: any, given: any) => Promise<unknown>>} */
+/** @type {Record<string, (mailbox: any, given: any, beside: any) => Promise<unknown>>} */
 const CALLS = {
   enqueue: (mailbox, { messages }) => {
     const whole = messages.map((/** @type {any} */ { label, bytes, ...rest }) => ({
@@ -36,14 +41,14 @@ const CALLS = {
   ack: (mailbox, { id }) => mailbox.ack(id),
   ackMany: (mailbox, { ids }) => mailbox.ackMany(ids),
   nack: (mailbox, { id, delay }) => mailbox.nack(id, { delay }),
-  ackAndSend: (mailbox, { id, label }) =>
-    mailbox.ackAndSend(id, [[mailbox, { sender: new Uint8Array(), payload: payloadOf(label) }]]),
+  ackAndSend: (mailbox, { id, label, isBeside }, beside) =>
+    mailbox.ackAndSend(id, [[isBeside ? beside : mailbox, { sender: new Uint8Array(), payload: payloadOf(label) }]]),
   deadLetter: (mailbox, { id }) => mailbox.deadLetter(id, "given up"),
   redrive: (mailbox, { id }) => mailbox.redrive(id),
   purge: (mailbox) => mailbox.purge(),
   recover: (mailbox) => mailbox.recover(),
   peek: (mailbox) => mailbox.peek({ limit: 1000 }),
-  close: (mailbox) => mailbox.close(),
+  close: (mailbox, _, beside) => Promise.all([mailbox.close(), beside?.close()]),
   delete: (_, { name }) => deleteMailbox(name),
 };
 
@@ -56,8 +61,10 @@ globalThis.onmessage = async ({ data }) => {
   const { call, handle, verb, given } = data;
   try {
     let value;
-    if (verb === "open") mailboxes.set(handle, await openMailbox(given.name, given.options));
-    else value = told(await CALLS[verb](mailboxes.get(handle), given));
+    if (verb === "open") {
+      mailboxes.set(handle, await openMailbox(given.name, given.options));
+      if (given.beside !== undefined) besides.set(handle, await openMailbox(given.beside, given.options));
+    } else value = told(await CALLS[verb](mailboxes.get(handle), given, besides.get(handle)));
     postMessage({ returned: call, value, locks: locksOf() });
   } catch (error) {
     const { name, message, stack } = /** @type {Error} */ (error);

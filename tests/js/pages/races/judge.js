@@ -17,6 +17,7 @@
  * @typedef {object} Message
  * @property {string} label @property {string | undefined} id
  * @property {boolean} urgent @property {boolean} delayed
+ * @property {boolean} isBeside whether it is sent to another mailbox, from which only the last one takes
  * @property {Call} storing
  * @property {boolean} stored whether that is certain @property {boolean} refused whether it is certain that it never
  * was
@@ -93,7 +94,7 @@ export class Judge {
     const call = { handle, verb, given, called, returned: Infinity, failed: false };
     this.note(`${handle.name} ${verb} ${JSON.stringify(given)}`);
     if (verb === "enqueue") for (const message of given.messages) this.#expect(message.label, message, call);
-    if (verb === "ackAndSend") this.#expect(given.label, {}, call);
+    if (verb === "ackAndSend") this.#expect(given.label, given, call);
     if (verb === "dequeue") this.#claims.push(call);
     if (verb === "purge" || verb === "delete") this.#sweeps.push(call);
     if (verb === "delete") {
@@ -148,7 +149,7 @@ export class Judge {
     if (verb === "peek") this.#endPeek(call, value);
     if (verb === "delete") {
       for (const message of this.#messages.values()) {
-        if (message.stored && message.storing.returned < call.called) message.removed ??= call;
+        if (message.stored && !message.isBeside && message.storing.returned < call.called) message.removed ??= call;
       }
     }
     if (verb === "ack" || verb === "ackAndSend") {
@@ -189,12 +190,13 @@ export class Judge {
   }
 
   /** @param {string} label @param {any} options @param {Call} storing */
-  #expect(label, { priority, delay }, storing) {
+  #expect(label, { priority, delay, isBeside = false }, storing) {
     this.#messages.set(label, {
       label,
       id: undefined,
       urgent: priority === "high",
       delayed: delay > 0,
+      isBeside,
       storing,
       stored: false,
       refused: false,
@@ -277,7 +279,7 @@ export class Judge {
    * @param {Message} message @param {Call} call @param {Message[]} batch
    */
   #waitedThroughout(message, call, batch) {
-    if (!message.stored || message.delayed || message.storing.returned > call.called) return false;
+    if (!message.stored || message.isBeside || message.delayed || message.storing.returned > call.called) return false;
     const before = message.deliveries.filter((delivery) => delivery.call !== call);
     if (before.length > 0 || message.buried || message.redriven || this.#mayBeGone(message)) return false;
     if (batch.includes(message)) return true;
@@ -301,8 +303,8 @@ export class Judge {
         throw new Wrong(`${label} is shown after it was removed`);
     }
     for (const message of this.#messages.values()) {
-      const { label, stored, storing } = message;
-      if (!stored || storing.returned > call.called || labels.includes(label)) continue;
+      const { label, stored, storing, isBeside } = message;
+      if (!stored || isBeside || storing.returned > call.called || labels.includes(label)) continue;
       if (!this.#mayBeGone(message) && !this.#mayBeDead(message)) throw new Wrong(`${label} is not shown`);
     }
   }
@@ -322,10 +324,9 @@ export class Judge {
   }
 
   /** @param {Message} message */
-  #mayBeGone({ storing, removals, removed }) {
-    return (
-      removed !== undefined || removals.length > 0 || this.#sweeps.some((sweep) => sweep.returned > storing.called)
-    );
+  #mayBeGone({ storing, removals, removed, isBeside }) {
+    const isSwept = !isBeside && this.#sweeps.some((sweep) => sweep.returned > storing.called);
+    return removed !== undefined || removals.length > 0 || isSwept;
   }
 
   /** @param {Message} message */

@@ -54,7 +54,7 @@ export async function litter(mailbox, random) {
 }
 
 /** @param {IDBRequest} request @returns {Promise<any>} */
-const ended = (request) =>
+export const ended = (request) =>
   new Promise((resolve, reject) => {
     request.onsuccess = () => resolve(request.result);
     request.onerror = () => reject(request.error);

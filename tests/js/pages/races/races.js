@@ -9,6 +9,7 @@ import { Judge, Wrong } from "./judge.js";
 import { SALVAGED, litter } from "./litter.js";
 import { labelOf } from "./payload.js";
 import { randomOf } from "./random.js";
+import { makeWithSmallPages } from "./small-pages.js";
 
 /** @typedef {import("./judge.js").Handle} Handle */
 /** @typedef {import("./judge.js").Call} Call */
@@ -25,6 +26,10 @@ const BLOCKED = 40;
 
 /** Payload bytes: kept beside the state, in a record with others, and in a record of its own. */
 const SIZES = [1000, 5000, 5000, 70_000];
+
+/** Messages of a page, and bytes of pages that travel with the state, where these are smaller than usual. */
+const PAGE_NUMBERS = [1, 2, 4, 8];
+const PAGES_IN_HEAD = [0, 20, 100];
 
 /** @type {Fault[]} */
 const FAULTS = ["block", "block", "block", "die", "leave", "rob", "abort", "lose", "fill"];
@@ -104,7 +109,11 @@ const spare = [];
 
 class Race {
   #random;
+  /** For what was added later, so that a seed still has its program. */
+  #more;
   #name;
+  /** Handles that can send to another mailbox. @type {Set<Handle>} */
+  #withBeside = new Set();
   judge = new Judge();
   /** @type {{context: Context, number: number, handle: Handle}[]} */
   #open = [];
@@ -118,12 +127,14 @@ class Race {
   /** @param {number} seed */
   constructor(seed) {
     this.#random = randomOf(seed);
+    this.#more = randomOf(-seed - 2);
     this.#name = `race ${seed}`;
   }
 
   async run() {
     const { below, once, pick } = this.#random;
     try {
+      if (this.#more.once(2)) await this.#makeWithSmallPages();
       await Promise.all(Array.from({ length: CONTEXTS }, () => this.#addContext()));
       for (let round = 0; round < ROUNDS && this.#wrong === undefined; round++) {
         if (once(4)) this.#track(litter(this.#name, this.#random));
@@ -139,6 +150,13 @@ class Race {
     } finally {
       for (const context of this.#contexts()) context.kill();
     }
+  }
+
+  async #makeWithSmallPages() {
+    const { pick } = this.#more;
+    const sizes = { pageNumbers: pick(PAGE_NUMBERS), pagesInHead: pick(PAGES_IN_HEAD) };
+    this.judge.note(`made with ${JSON.stringify(sizes)}`);
+    await makeWithSmallPages(this.#name, sizes);
   }
 
   async #addContext() {
@@ -159,9 +177,11 @@ class Race {
     const maxDeliveries = pick([2, 3, Infinity]);
     const handle = this.judge.handle(`h${number}`, maxDeliveries);
     const options = { maxDeliveries, durability: pick(["strict", "relaxed"]) };
-    this.judge.note(`${handle.name} opens ${JSON.stringify(options)}`);
+    const beside = this.#more.once(3) ? this.#beside : undefined;
+    if (beside !== undefined) this.#withBeside.add(handle);
+    this.judge.note(`${handle.name} opens ${JSON.stringify(options)}${beside === undefined ? "" : ", and another"}`);
     try {
-      await this.#within(context.call(number, "open", { name: this.#name, options }), `${handle.name} open`);
+      await this.#within(context.call(number, "open", { name: this.#name, beside, options }), `${handle.name} open`);
     } catch (error) {
       this.#checkError(error, `${handle.name} open`);
       return;
@@ -286,7 +306,14 @@ class Race {
       case "nack":
         return [verb, { id: pick(held), ...(once(4) ? { delay: below(30) } : {}) }];
       case "ackAndSend":
-        return [verb, { id: pick(held), label: `m${this.#labels++}` }];
+        return [
+          verb,
+          {
+            id: pick(held),
+            label: `m${this.#labels++}`,
+            ...(this.#withBeside.has(handle) && this.#more.once(2) ? { isBeside: true } : {}),
+          },
+        ];
       default:
         return [verb, {}];
     }
@@ -333,6 +360,11 @@ class Race {
     }
   }
 
+  /** The name of the mailbox to which some send. */
+  get #beside() {
+    return `${this.#name}, beside`;
+  }
+
   #contexts() {
     return new Set(this.#open.map(({ context }) => context));
   }
@@ -362,7 +394,21 @@ class Race {
   /** Takes everything that is left, as a context that comes when all others are gone. */
   async #drain() {
     const handle = this.judge.handle("the last", Infinity);
-    const mailbox = await openMailbox(this.#name);
+    const letters = [];
+    for (const name of [this.#name, this.#beside]) {
+      const mailbox = await openMailbox(name);
+      await this.#drainOne(handle, mailbox);
+      letters.push(...(await mailbox.deadLetters({ limit: 1000 })));
+      await mailbox.close();
+      await deleteMailbox(name);
+    }
+    // of what somebody else wrote
+    const own = letters.filter(({ reason }) => !reason.includes(SALVAGED));
+    this.judge.finish(own.map(({ record }) => labelOf(record.payload)));
+  }
+
+  /** @param {Handle} handle @param {import("/pymailbox.js").Mailbox} mailbox */
+  async #drainOne(handle, mailbox) {
     const deadline = performance.now() + PATIENCE;
     for (;;) {
       const call = this.judge.begin(handle, "dequeue", {});
@@ -376,17 +422,11 @@ class Race {
       this.judge.end(removed, await mailbox.ackMany(ids));
       if (batch.length > 0) continue;
       const { queuedMessages, inflightMessages } = await mailbox.status();
-      if (queuedMessages + inflightMessages === 0) break;
+      if (queuedMessages + inflightMessages === 0) return;
       if (performance.now() > deadline)
         throw new Wrong(`${queuedMessages} queued and ${inflightMessages} inflight never come`);
       await mailbox.recover();
     }
-    const letters = await mailbox.deadLetters({ limit: 1000 });
-    // of what somebody else wrote
-    const own = letters.filter(({ reason }) => !reason.includes(SALVAGED));
-    this.judge.finish(own.map(({ record }) => labelOf(record.payload)));
-    await mailbox.close();
-    await deleteMailbox(this.#name);
   }
 
   /** @template T @param {Promise<T>} promise @param {string} what @returns {Promise<T>} */
