@@ -27,7 +27,7 @@ from pymailbox import (
 from pymailbox.backends.jetstream import codec, link, page, writer
 from tests.nats.fake_server import fake_server
 from tests.nats.proxy import Proxy
-from tools.nats_servers import PASSWORDS, Server, Servers, free_ports
+from tools.nats_servers import PASSWORDS, Server, Servers, free_ports, wait_for
 from tools.serve import HOST
 
 SERVERS = ("one",)
@@ -110,10 +110,11 @@ def without_jetstream(tmp_path: Path) -> Iterator[Server]:
     ports = free_ports(3)
     server = Server("plain", tmp_path / "plain", f"listen: {HOST}:{ports[0]}", ports)
     server.start()
-    while not server.is_ready():
-        time.sleep(0.01)
-    yield server
-    server.kill()
+    try:
+        wait_for([server], server.is_ready, "the server without JetStream is not ready")
+        yield server
+    finally:
+        server.kill()
 
 
 async def test_a_server_without_jetstream(without_jetstream: Server) -> None:
