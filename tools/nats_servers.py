@@ -346,7 +346,7 @@ class Servers:
 
 
 def wait_for(servers: Sequence[Server], reached: Callable[[], bool], otherwise: str) -> None:
-    """Wait until something is reached. Raises `TimeoutError`, which says what is so otherwise, with the servers' logs."""
+    """Wait until something is reached. Raises `TimeoutError`, with what is so otherwise and the servers' logs."""
     until = time.monotonic() + READY_SECONDS
     while not reached():
         if time.monotonic() > until:
