@@ -166,6 +166,20 @@ async def test_keys_without_what_signs(
         page.check_keys({option: "a secret"})
 
 
+@pytest.mark.parametrize("there", ["no file", "something else", "half of it"])
+async def test_a_file_that_has_no_credentials(there: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """nats-py would read it for ever."""
+    monkeypatch.setattr(page, "find_spec", lambda name: object())
+    file = tmp_path / "alice.creds"
+    if there != "no file":
+        text = "a secret\n" if there == "something else" else "-----BEGIN NATS USER JWT-----\na secret\n"
+        file.write_text(text, "utf-8")
+    for given in (file, str(file)) if there != "no file" else (file, (file, file)):
+        with pytest.raises(ValueError, match=r"user_credentials.*alice\.creds") as error:
+            await open_mailbox(f"nats://{HOST}:1/inbox", connect={"user_credentials": given})
+        assert "a secret" not in str(error.value)
+
+
 async def test_a_password_is_not_shown(servers: Servers, stream: str, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("DEBUG")
     password = PASSWORDS["MAILBOXES_PASSWORD"]
