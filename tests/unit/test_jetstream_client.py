@@ -246,28 +246,34 @@ async def test_a_connection_that_is_stuck_keeps_no_other_from_being_made() -> No
 async def test_who_is_offline_for_long_tries_less_and_less_until_somebody_is_in_a_hurry(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    attempts: list[float] = []
+    attempts: list[object] = []
+    pauses: list[float] = []
 
     async def refuse_all(*_: Any) -> None:
-        attempts.append(asyncio.get_running_loop().time())
+        attempts.append(None)
         raise ConnectionRefusedError
 
+    def longest(least: float, most: float) -> float:
+        assert least == most / 2
+        pauses.append(most)
+        return most
+
+    monkeypatch.setattr(client_module.random, "uniform", longest)
     monkeypatch.setattr(client_module, "_FIRST_PAUSE", 0.02)
-    monkeypatch.setattr(client_module.random, "uniform", lambda least, most: most)
+    monkeypatch.setattr(client_module, "_LONGEST_PAUSE", 0.1)
     async with connected() as (client, server):
         with monkeypatch.context() as without_network:
             without_network.setattr(client_module._Connection, "connect", refuse_all)
             server.cut()
-            await asyncio.sleep(0.6)
-            assert 3 <= len(attempts) <= 8
-            assert attempts[-1] - attempts[-2] > 2 * (attempts[2] - attempts[1])
-            monkeypatch.setattr(client_module, "_FIRST_PAUSE", 60.0)
-            monkeypatch.setattr(client_module, "_LONGEST_PAUSE", 60.0)
-            await asyncio.sleep(0.4)
+            await until(lambda: len(attempts) == 6)
+            assert pauses[:5] == pytest.approx([0.03, 0.045, 0.0675, 0.1, 0.1])
+            monkeypatch.setattr(client_module, "_LONGEST_PAUSE", 600.0)
+            monkeypatch.setattr(client_module, "_FIRST_PAUSE", 600.0)
+            await until(lambda: pauses[-1] == 600)
             tried = len(attempts)
             client.hurry()
-            await until(lambda: len(attempts) > tried)
-            await asyncio.sleep(0.05)
+            await until(lambda: len(attempts) == tried + 1)
+            await until(lambda: pauses[-2:] == [600, 600])
         client.hurry()
         await until(lambda: client.is_connected)
 

@@ -273,7 +273,7 @@ class LinkClient(Client):
             longest = min(_FIRST_PAUSE * _GROWTH ** min(rounds, 20), _LONGEST_PAUSE)
             self._hurried.clear()
             with suppress(TimeoutError):
-                async with asyncio.timeout(longest * random.uniform(0.5, 1.0)):
+                async with asyncio.timeout(random.uniform(longest / 2, longest)):
                     await self._hurried.wait()
 
     async def _connect_to_server(self, s: Any) -> None:
