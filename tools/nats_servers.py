@@ -342,12 +342,17 @@ class Servers:
         return by_name.get(leaders.pop()) if len(leaders) == 1 else None
 
     def _wait(self, reached: Callable[[], bool], otherwise: str) -> None:
-        until = time.monotonic() + READY_SECONDS
-        while not reached():
-            if time.monotonic() > until:
-                logs = "\n".join(f"{server.name}:\n{server.log()}" for server in self.servers)
-                raise TimeoutError(f"{otherwise} after {READY_SECONDS:g} s\n{logs}")
-            time.sleep(LOOK_SECONDS)
+        wait_for(self.servers, reached, otherwise)
+
+
+def wait_for(servers: Sequence[Server], reached: Callable[[], bool], otherwise: str) -> None:
+    """Wait until something is reached. Raises `TimeoutError`, with what is so otherwise and the servers' logs."""
+    until = time.monotonic() + READY_SECONDS
+    while not reached():
+        if time.monotonic() > until:
+            logs = "\n".join(f"{server.name}:\n{server.log()}" for server in servers)
+            raise TimeoutError(f"{otherwise} after {READY_SECONDS:g} s\n{logs}")
+        time.sleep(LOOK_SECONDS)
 
 
 def _changed(settings: str, changes: dict[str, str]) -> str:

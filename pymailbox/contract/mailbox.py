@@ -12,7 +12,7 @@ import inspect
 import math
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Hashable, Iterable, Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Self
 from uuid import UUID
@@ -471,6 +471,11 @@ class Mailbox(ABC):
     def _place(self) -> Hashable:
         """Equal for handles on one mailbox, where the backend can tell."""
         return self
+
+    @property
+    def _away_since(self) -> datetime | None:
+        """Since when there has been no connection to its storage, where it needs one."""
+        return None
 
     def _enqueue_sent_on(self, message_id: UUID, messages: list[NewMessage]) -> Awaitable[object]:
         """As ``enqueue_many``, of what a handler sent that had acknowledged the message of that id, of this mailbox,

@@ -186,14 +186,17 @@ class Relayer(Running):
             MailboxClosedError: the source is closed.
         """
         stats = await self._stats()
+        open_ends = [end for end in self._ends.values() if isinstance(end, Mailbox)]
+        away = [self._disconnected_since, *(end._away_since for end in open_ends)]
+        since = min(filter(None, away), default=None)
         return RelayStatus(
             waiting=None if stats is None else stats.queued_messages + stats.inflight_messages,
             oldest_waiting_at=None if stats is None else stats.oldest_queued_at,
             sent=self._sent,
             last_success_at=self._last_success_at,
             active=self._is_active,
-            connected=self._disconnected_since is None,
-            disconnected_since=self._disconnected_since,
+            connected=since is None,
+            disconnected_since=since,
             last_error=self._last_error and self._last_error[0],
             last_error_at=self._last_error and self._last_error[1],
         )

@@ -22,7 +22,7 @@ class RelayStatus:
     active: bool
     """Whether this relay holds the cursor, so that no other one sends; it still does during a hop without an answer."""
     connected: bool
-    """Whether the last call that needed a connection worked."""
+    """Whether the last call that needed a connection worked, and no server is known to be away since."""
     disconnected_since: datetime | None
     """Since when not; None while connected."""
     last_error: str | None

@@ -34,6 +34,7 @@ IN_PYODIDE: Final = {
 
 ELSEWHERE: Final = {
     "docs/jetstream.md#in-a-page": "needs a server; tests/nats/test_pages.py runs it",
+    "docs/jetstream.md#the-stream": "settings; tests/unit/test_jetstream.py compares them with the code",
     "docs/recipes/": "whole programs; tests/unit/test_recipes.py knows them",
     "docs/reference.md": "signatures, which tests/unit/test_reference_page.py compares with the code, and examples; "
     "test_reference.py and tests/js/reference.spec.js run these",

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-import nats
 import pytest
 from nats.aio.client import Client
 
@@ -19,19 +17,18 @@ from pymailbox import (
     Mailbox,
     MessagePriority,
     NewMessage,
-    StorageFullError,
     StorageUnavailableError,
     list_mailboxes,
     open_mailbox,
 )
-from pymailbox.backends.jetstream import codec, link, page, writer
+from pymailbox.backends.jetstream import codec, link, page, snapshots, writer
+from tests.nats.asking import SECONDS, api
 from tests.nats.fake_server import fake_server
 from tests.nats.proxy import Proxy
-from tools.nats_servers import PASSWORDS, Server, Servers, free_ports
+from tools.nats_servers import PASSWORDS, Server, Servers, free_ports, wait_for
 from tools.serve import HOST
 
 SERVERS = ("one",)
-SECONDS = 10.0
 
 
 # -- locations --------------------------------------------------------------------------------------------------------
@@ -75,12 +72,6 @@ async def exists(client: Client, stream: str) -> bool:
     return "error" not in await api(client, f"STREAM.INFO.{stream}")
 
 
-async def api(client: Client, subject: str, body: object = None) -> Any:
-    """JetStream's own answer."""
-    data = b"" if body is None else json.dumps(body).encode()
-    return json.loads((await client.request(f"$JS.API.{subject}", data, timeout=SECONDS)).data)
-
-
 @pytest.mark.parametrize("connect", ["user", {1: 2}, [("user", "alice")]])
 async def test_connect_is_a_mapping_of_names(connect: Any) -> None:
     with pytest.raises(TypeError, match="connect"):
@@ -95,13 +86,20 @@ async def test_connect_is_for_servers() -> None:
 # -- servers ----------------------------------------------------------------------------------------------------------
 
 
-async def test_no_server_there() -> None:
+@pytest.mark.parametrize(("connect", "seconds"), [({}, 10), ({"connect_timeout": 0.5}, 0.5)])
+async def test_no_server_there(connect: dict[str, Any], seconds: float) -> None:
     (port,) = free_ports(1)
     began = time.monotonic()
-    with pytest.raises(StorageUnavailableError, match=f"{HOST}:{port}") as error:
-        await open_mailbox(f"nats://{HOST}:{port}/inbox")
-    assert time.monotonic() - began < 15
+    with pytest.raises(StorageUnavailableError, match=f"{HOST}:{port} within {seconds} seconds") as error:
+        await open_mailbox(f"nats://{HOST}:{port}/inbox", connect=connect)
+    assert seconds <= time.monotonic() - began < seconds + 3
     assert error.value.passing
+
+
+@pytest.mark.parametrize(("seconds", "error"), [("10", TypeError), (True, TypeError), (0, ValueError)])
+async def test_a_wait_for_a_server_is_a_number_of_seconds(seconds: Any, error: type[Exception]) -> None:
+    with pytest.raises(error, match="connect_timeout"):
+        await open_mailbox(f"nats://{HOST}:1/inbox", connect={"connect_timeout": seconds})
 
 
 @pytest.fixture
@@ -110,10 +108,11 @@ def without_jetstream(tmp_path: Path) -> Iterator[Server]:
     ports = free_ports(3)
     server = Server("plain", tmp_path / "plain", f"listen: {HOST}:{ports[0]}", ports)
     server.start()
-    while not server.is_ready():
-        time.sleep(0.01)
-    yield server
-    server.kill()
+    try:
+        wait_for([server], server.is_ready, "the server without JetStream is not ready")
+        yield server
+    finally:
+        server.kill()
 
 
 async def test_a_server_without_jetstream(without_jetstream: Server) -> None:
@@ -165,6 +164,20 @@ async def test_keys_without_what_signs(
     monkeypatch.setattr(page, "IN_PYODIDE", True)
     with pytest.raises(StorageUnavailableError, match=rf"{option}.*micropip.*pip wheel --no-deps nkeys"):
         page.check_keys({option: "a secret"})
+
+
+@pytest.mark.parametrize("there", ["no file", "something else", "half of it"])
+async def test_a_file_that_has_no_credentials(there: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """nats-py would read it for ever."""
+    monkeypatch.setattr(page, "find_spec", lambda name: object())
+    file = tmp_path / "alice.creds"
+    if there != "no file":
+        text = "a secret\n" if there == "something else" else "-----BEGIN NATS USER JWT-----\na secret\n"
+        file.write_text(text, "utf-8")
+    for given in (file, str(file)) if there != "no file" else (file, (file, file)):
+        with pytest.raises(ValueError, match=r"user_credentials.*alice\.creds") as error:
+            await open_mailbox(f"nats://{HOST}:1/inbox", connect={"user_credentials": given})
+        assert "a secret" not in str(error.value)
 
 
 async def test_a_password_is_not_shown(servers: Servers, stream: str, caplog: pytest.LogCaptureFixture) -> None:
@@ -268,87 +281,6 @@ async def test_mailboxes_of_a_stream_commit_together_however_they_are_written(th
             await open_mailbox(f"nats://{three.addresses}/other?stream={stream}&replicas=2")
 
 
-async def test_a_full_stream_takes_claims_and_acknowledgements(servers: Servers, client: Client, stream: str) -> None:
-    async with open_mailbox(servers.location("inbox", stream)) as mailbox:
-        config = (await api(client, f"STREAM.INFO.{stream}"))["config"]
-        assert "error" not in await api(client, f"STREAM.UPDATE.{stream}", config | {"max_bytes": 8 * 1024 * 1024})
-        stored, full = await fill(mailbox)
-        assert full.passing
-        assert stored > 10
-        assert (await mailbox.status()).queued_messages == stored
-        held = await mailbox.dequeue(3)
-        assert await mailbox.nack(held[0].id)
-        assert await mailbox.dead_letter(held[1].id, "as a test")
-        assert await mailbox.ack(held[2].id)
-        await take_all(mailbox, stored - 2)
-        until = time.monotonic() + SECONDS
-        while not await takes(mailbox):
-            assert time.monotonic() < until
-
-
-async def test_what_does_not_fit_keeps_nothing_else_out(servers: Servers, client: Client, stream: str) -> None:
-    """Calls that share a commit fail alone."""
-    async with open_mailbox(servers.location("inbox", stream)):
-        config = (await api(client, f"STREAM.INFO.{stream}"))["config"]
-        assert "error" not in await api(client, f"STREAM.UPDATE.{stream}", config | {"max_bytes": 1024 * 1024})
-    async with open_mailbox(servers.location("inbox", stream)) as mailbox:
-        half = bytes(500 * 1024)
-        stored = await asyncio.gather(
-            *(mailbox.enqueue(b"", payload) for payload in (half, half, b"1", b"2")), return_exceptions=True
-        )
-        assert [isinstance(each, StorageFullError) for each in stored] == [False, True, False, False]
-        assert [record.payload for record in await mailbox.dequeue()] == [half, b"1", b"2"]
-
-
-async def takes(mailbox: Mailbox) -> bool:
-    """Whether it stores a message."""
-    try:
-        await mailbox.enqueue(b"", PAYLOAD)
-    except StorageFullError:
-        return False
-    return True
-
-
-async def test_a_full_server_goes_on_when_there_is_room_again(stream: str) -> None:
-    """What the server's own limit leaves free nobody can see, so there it is not only enqueues that have to wait."""
-    with Servers(1, most="8MB") as small:
-        async with (
-            await nats.connect(f"nats://{small.addresses}") as client,
-            open_mailbox(small.location("inbox", stream)) as mailbox,
-        ):
-            await client.jetstream().add_stream(name="other", subjects=["other"])
-            for _ in range(32):
-                await client.jetstream().publish("other", PAYLOAD)
-            stored, full = await fill(mailbox)
-            assert full.passing
-            assert await client.jetstream().delete_stream("other")
-            assert (await mailbox.status()).queued_messages == stored
-            await take_all(mailbox, stored)
-
-
-PAYLOAD = bytes(64 * 1024)
-
-
-async def fill(mailbox: Mailbox) -> tuple[int, StorageFullError]:
-    """Stores until nothing fits; how many messages did, and what was said then."""
-    stored = 0
-    while stored < 1000:
-        try:
-            await mailbox.enqueue(b"", PAYLOAD)
-        except StorageFullError as error:
-            return stored, error
-        stored += 1
-    raise AssertionError("it does not get full")
-
-
-async def take_all(mailbox: Mailbox, count: int) -> None:
-    """Takes so many messages out."""
-    taken = 0
-    while records := await mailbox.dequeue(10):
-        taken += await mailbox.ack_many(record.id for record in records)
-    assert taken == count
-
-
 async def test_a_stream_that_is_deleted_is_told_once(servers: Servers, client: Client, stream: str) -> None:
     async with open_mailbox(servers.location("inbox", stream)) as mailbox:
         await mailbox.enqueue_many([NewMessage(b"", b"%d" % number) for number in range(3)])
@@ -362,12 +294,22 @@ async def test_a_stream_that_is_deleted_is_told_once(servers: Servers, client: C
         assert [record.payload for record in await mailbox.dequeue()] == [b"new"]
 
 
-async def test_newer_rules_are_not_guessed_at(servers: Servers, client: Client, stream: str) -> None:
+@pytest.mark.parametrize("kind", ["a commit", "a step", "a snapshot"])
+async def test_newer_rules_are_not_guessed_at(
+    kind: str, servers: Servers, client: Client, stream: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     location = servers.location("inbox", stream)
     known = codec.RULES
     async with open_mailbox(location):
         pass
-    await client.jetstream().publish(f"{stream}.m.inbox.c", codec.encode(bytes(8), 1, [], rules=known + 1))
+    if kind == "a snapshot":
+        with monkeypatch.context() as later:
+            later.setattr(snapshots, "RULES", known + 1)
+            data = snapshots.encode_snapshot(1, 1, bytes(32), b"of another form")
+        await client.jetstream().publish(f"{stream}.m.inbox.s", data)
+    else:
+        subject = "m.inbox.c" if kind == "a commit" else "x.other.inbox"
+        await client.jetstream().publish(f"{stream}.{subject}", codec.encode(bytes(8), 1, [], rules=known + 1))
     before = (await api(client, f"STREAM.INFO.{stream}"))["state"]["messages"]
     async with open_mailbox(location) as mailbox:
         with pytest.raises(StorageUnavailableError, match=rf"\b{known + 1}\b.*\b{known}\b"):
@@ -514,25 +456,3 @@ async def test_a_waiting_claim_outlives_the_server(servers: Servers, stream: str
         await sender.enqueue(b"", b"hello")
         async with asyncio.timeout(SECONDS):
             assert [record.payload for record in await claim] == [b"hello"]
-
-
-# -- the log ----------------------------------------------------------------------------------------------------------
-
-
-async def test_the_log_does_not_grow_with_what_went_through(servers: Servers, client: Client, stream: str) -> None:
-    async with open_mailbox(servers.location("inbox", stream)) as mailbox:
-        for _ in range(100):
-            await mailbox.enqueue_many([NewMessage(b"", bytes(1024))] * 100)
-            await mailbox.ack_many([record.id for record in await mailbox.dequeue(100)])
-        until = time.monotonic() + SECONDS
-        while (bytes_there := (await api(client, f"STREAM.INFO.{stream}"))["state"]["bytes"]) > 2 * 1024 * 1024:
-            assert time.monotonic() < until, f"{bytes_there} bytes"
-
-
-async def test_a_message_larger_than_the_server_takes_at_once(servers: Servers, stream: str) -> None:
-    payload = bytes(range(256)) * 4 * 5000
-    async with open_mailbox(servers.location("inbox", stream)) as mailbox:
-        await mailbox.enqueue(b"", payload)
-    async with open_mailbox(servers.location("inbox", stream)) as mailbox:
-        (record,) = await mailbox.dequeue()
-        assert record.payload == payload

@@ -24,6 +24,7 @@ from tools.serve import Server
 
 pytestmark = pytest.mark.browser
 
+SERVERS = ("one",)
 SECONDS = 20.0
 
 
@@ -170,6 +171,44 @@ def test_a_page_goes_on_when_the_server_is_back(page: HarnessTab, servers: Serve
         """
     )
     assert counts == "before meanwhile"
+
+
+@pytest.mark.parametrize("told", ["globalThis.dispatchEvent(new Event('online'))", "a call"])
+def test_a_page_that_was_offline_for_long_is_back_at_once(told: str, page: HarnessTab, servers: Servers) -> None:
+    """When it goes online, or somebody wants something; else it waits longer and longer."""
+    page.run_async(
+        f"""
+        import asyncio
+        from pymailbox import open_mailbox
+        from pymailbox.backends.jetstream import client
+
+        mailbox = await open_mailbox({location_of(servers, "ws", "pages")!r}, connect={user("mailboxes")!r})
+        pauses = client._FIRST_PAUSE, client._LONGEST_PAUSE
+        client._FIRST_PAUSE = client._LONGEST_PAUSE = 600.0
+
+        async def until(reached):
+            async with asyncio.timeout({SECONDS}):
+                while not reached(mailbox._link):
+                    await asyncio.sleep(0.01)
+        """
+    )
+    servers.servers[0].kill()
+    page.run_async("await until(lambda link: link._nc._attempts == 2)  # and it waits before the second")
+    servers.start()
+    page.run_async("await asyncio.sleep(1); assert not mailbox._link.is_connected")
+    if told == "a call":
+        page.run_async("await mailbox.enqueue(b'', b'back')")
+    else:
+        page.run_async(
+            f"from pyodide.code import run_js; run_js({told!r}); await until(lambda link: link.is_connected)"
+        )
+    page.run_async(
+        """
+        client._FIRST_PAUSE, client._LONGEST_PAUSE = pauses
+        await mailbox.purge()
+        await mailbox.close()
+        """
+    )
 
 
 async def test_a_page_has_the_same_state_byte_by_byte(page: HarnessTab, servers: Servers) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -199,6 +200,32 @@ async def test_relay_begins_before_its_server(one: Servers, stream: str, monkeyp
             each.stop()
         await asyncio.wait(tasks)
         assert [task.exception() for task in tasks] == [None, None]
+
+
+@pytest.mark.parametrize("direction", ["up", "down"])
+async def test_idle_relay_says_that_its_server_is_away(direction: str, one: Servers, stream: str) -> None:
+    """And that it is back, with nothing sent meanwhile."""
+    async with open_mailbox("memory://") as here, open_mailbox(one.location("inbox", stream)) as there:
+        ends = (here, there) if direction == "up" else (there, here)
+        task = asyncio.ensure_future(relayer := relay(*ends, name="name"))
+
+        async def connected() -> bool:
+            return (await relayer.status()).connected
+
+        async def active() -> bool:
+            return (await relayer.status()).active
+
+        await eventually(active, True, "whether the relay is active")
+        before = datetime.now(UTC)
+        one.servers[0].kill()
+        await eventually(connected, False, "whether the relay is connected")
+        since = (await relayer.status()).disconnected_since
+        assert since is not None
+        assert before <= since <= datetime.now(UTC)
+        one.start()
+        await eventually(connected, True, "whether the relay is connected")
+        relayer.stop()
+        await task
 
 
 async def test_a_hop_is_one_message_of_the_stream(one: Servers, stream: str) -> None:

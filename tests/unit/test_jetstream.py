@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import random
+import re
 from collections.abc import Callable, Mapping
 from time import process_time
 from types import SimpleNamespace
@@ -32,6 +34,7 @@ from pymailbox.core import verbs
 from pymailbox.core.state import LaneRun
 from pymailbox.core.store import Message
 from pymailbox.testing.checks.names import ODD_NAMES
+from tools.serve import ROOT
 
 ALICE, BOB = 1 << 40, 2 << 40
 NONCE, OTHER = b"nonce  1", b"nonce  2"
@@ -127,6 +130,11 @@ def test_our_own_stream_is_as_it_has_to_be() -> None:
     ours = settings.wanted("s", 3)
     assert settings.differences(ours | {"max_bytes": 5, "description": "theirs", "sealed": False}, "s", 3) == []
     assert settings.differences({key: value for key, value in ours.items() if key != "max_age"}, "s", None) == []
+
+
+def test_the_settings_are_those_that_the_page_tells() -> None:
+    (told,) = re.findall(r"```json\n(.*?)```", (ROOT / "docs" / "jetstream.md").read_text("utf-8"), re.DOTALL)
+    assert json.loads(told) | {"name": "STREAM"} == settings.wanted("STREAM", None)
 
 
 def test_each_setting_of_another_shape_is_told() -> None:

@@ -16,6 +16,7 @@ from nats.aio.client import Client
 from nats.protocol.parser import Parser
 
 from pymailbox import StorageUnavailableError
+from pymailbox.backends.jetstream import client as client_module
 from pymailbox.backends.jetstream.client import LinkClient
 
 INFO = b'INFO {"server_id":"x","version":"2.12.0","max_payload":1048576,"headers":true}\r\n'
@@ -240,6 +241,41 @@ async def test_a_connection_that_is_stuck_keeps_no_other_from_being_made() -> No
     async with connected(ping_interval=0.02) as (client, server):
         await stalled(client, server)
         await until(lambda: len(server.writers) == 2 and client.is_connected)
+
+
+async def test_who_is_offline_for_long_tries_less_and_less_until_somebody_is_in_a_hurry(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    attempts: list[object] = []
+    pauses: list[float] = []
+
+    async def refuse_all(*_: Any) -> None:
+        attempts.append(None)
+        raise ConnectionRefusedError
+
+    def longest(least: float, most: float) -> float:
+        assert least == most / 2
+        pauses.append(most)
+        return most
+
+    monkeypatch.setattr(client_module.random, "uniform", longest)
+    monkeypatch.setattr(client_module, "_FIRST_PAUSE", 0.02)
+    monkeypatch.setattr(client_module, "_LONGEST_PAUSE", 0.1)
+    async with connected() as (client, server):
+        with monkeypatch.context() as without_network:
+            without_network.setattr(client_module._Connection, "connect", refuse_all)
+            server.cut()
+            await until(lambda: len(attempts) == 6)
+            assert pauses[:5] == pytest.approx([0.03, 0.045, 0.0675, 0.1, 0.1])
+            monkeypatch.setattr(client_module, "_LONGEST_PAUSE", 600.0)
+            monkeypatch.setattr(client_module, "_FIRST_PAUSE", 600.0)
+            await until(lambda: pauses[-1] == 600)
+            tried = len(attempts)
+            client.hurry()
+            await until(lambda: len(attempts) == tried + 1)
+            await until(lambda: pauses[-2:] == [600, 600])
+        client.hurry()
+        await until(lambda: client.is_connected)
 
 
 # -- ending ------------------------------------------------------------------------------------------------------------

@@ -9,7 +9,8 @@ From the outside in: ``mailbox`` is the handle; ``replica`` is a mailbox as this
 commits, ``bodies`` are the bytes of messages, of which only lately heard ones are in memory; ``snapshots`` are states
 as bytes, and ``cleaning`` purges what they make superfluous; ``arrivals`` are for who catches up; ``link`` is the
 connection, one for each stream and event loop, with ``client`` (nats-py's, mended) and ``wire`` (a quick way for what
-comes), ``location`` (its address, and names as subjects), ``settings`` (what the stream is like) and ``errors``.
+comes), ``location`` (its address, and names as subjects), ``settings`` (what the stream is like), ``space`` (how much
+more it may hold) and ``errors``.
 """
 
 from importlib.util import find_spec

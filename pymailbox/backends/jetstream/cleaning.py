@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import secrets
 import time
@@ -112,6 +111,8 @@ async def _publish(replica: Replica, stock: Stock, digest: bytes, packed: bytes,
     checkpoint, seq, age, first_body, first_part = stock
     parts: tuple[int, ...] = ()
     data = snapshots.encode_snapshot(checkpoint, seq, digest, packed)
+    if not await link.space.has(len(data), f"a snapshot of the mailbox {replica.name!r}"):
+        return
     if len(data) > link.largest:
         parts = await store_parts(link, token, packed)
         data = snapshots.encode_snapshot(checkpoint, seq, digest, b"", parts)
@@ -141,7 +142,7 @@ async def _move_stragglers(replica: Replica) -> None:
     there = sum((await counts(link, f"{replica.base}.in")).values())
     there += sum((await counts(link, f"{link.stream}.x.*.{token}")).values())
     if there > _MOST_SETTLED * bodies.stream_messages + _FEW:
-        await replica.move(bodies.oldest(before, link.largest // 2, MOVED_HEAD))
+        await replica.move(bodies.oldest(before, link.space.at_most(link.largest // 2), MOVED_HEAD))
 
 
 async def _purge(link: Link, subject: str, end: int) -> None:
@@ -172,7 +173,7 @@ async def _purge_steps(replica: Replica, end: int) -> None:
     }
     if not steps:
         return
-    await link.publish(f"{link.stream}.k.{token}", json.dumps(end).encode(), _ROLLUP)
+    await link.publish(f"{link.stream}.k.{token}", b"%d" % end, _ROLLUP)
     for subject in steps:
         owner, target = subject.split(".")[-2:]
         other = target if owner == token else owner
@@ -182,12 +183,14 @@ async def _purge_steps(replica: Replica, end: int) -> None:
 
 
 async def _needed_from(link: Link, token: str) -> int | None:
-    """From where on another mailbox needs its steps; None if that is not known."""
+    """From where on another mailbox needs its steps; None if that is not known, as somebody else may have said it."""
     answer = await _last(link, f"{link.stream}.k.{token}")
     if answer is None:
         return None
-    needed: int = json.loads(b64decode(answer["data"]))
-    return needed
+    try:
+        return int(b64decode(answer.get("data", "")))
+    except ValueError:
+        return None
 
 
 async def _last(link: Link, subject: str) -> Any:

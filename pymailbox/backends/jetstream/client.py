@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
+from datetime import UTC, datetime
 from inspect import iscoroutinefunction
 from typing import Any, Final
 
@@ -53,6 +55,14 @@ _LAST_BYTES = 1.0
 """Seconds in which a connection that is closed can send what it has left."""
 
 
+_FIRST_PAUSE: Final = 0.1
+_LONGEST_PAUSE: Final = 10.0
+"""Seconds between two rounds of attempts to connect, less a random part of up to a half."""
+
+_GROWTH: Final = 1.5
+"""By which the next pause is longer: who was away for long hears a little later that the server is back."""
+
+
 def _others(where: object, types: Mapping[str, type]) -> list[str]:
     """Attributes that are missing, or of another type."""
     return [name for name, kind in types.items() if not isinstance(getattr(where, name, ...), kind)]
@@ -91,6 +101,11 @@ class LinkClient(Client):
         self._has_sent = False
         """Whether something was sent since anything came: what follows goes together, at the end of the turn."""
         self._ending: asyncio.Handle | None = None
+        self.away_since: datetime | None = None
+        """Since when there has been no connection; None while there is one."""
+        self._attempts = 0
+        """To connect, since that has worked or somebody was in a hurry."""
+        self._hurried = asyncio.Event()
         self.on_closed: Callable[[], None] | None = None
         """Called when it has ended for good."""
 
@@ -149,6 +164,7 @@ class LinkClient(Client):
     async def _process_connect_init(self) -> None:
         self._parser.reset()  # of an attempt that came no further
         await super()._process_connect_init()
+        self._attempts, self.away_since = 0, None
         connection, reader = self._transport, getattr(self._transport, "_io_reader", None)
         if reader is None or not isinstance(getattr(reader, "_buffer", None), bytearray):
             return  # then nats-py's task has to wake
@@ -229,6 +245,7 @@ class LinkClient(Client):
         # who asked for it gave up long before, or has sent it again
         self._pending.clear()
         self._pending_data_size = 0
+        self.away_since = datetime.now(UTC)
         while True:
             try:
                 await super()._attempt_reconnect()
@@ -241,8 +258,27 @@ class LinkClient(Client):
                 self._status = self.RECONNECTING
                 await asyncio.sleep(self.options["reconnect_time_wait"])
 
+    def hurry(self) -> None:
+        """Lets the next attempt to connect begin now, and others soon after it."""
+        self._attempts = 0
+        self._hurried.set()
+
+    async def _pause(self) -> None:
+        """Before an attempt: the longer the longer nobody has answered, so that who is offline for hours tries seldom,
+        and those who have lost a server do not all come back at once.
+        """
+        rounds, already_in_this = divmod(self._attempts, len(self._server_pool) or 1)
+        self._attempts += 1
+        if rounds and not already_in_this:
+            longest = min(_FIRST_PAUSE * _GROWTH ** min(rounds, 20), _LONGEST_PAUSE)
+            self._hurried.clear()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(random.uniform(longest / 2, longest)):
+                    await self._hurried.wait()
+
     async def _connect_to_server(self, s: Any) -> None:
         self._end_attempt()
+        await self._pause()
         seconds = self.options["connect_timeout"]
         if s.uri.scheme in ("ws", "wss"):
             # its WebSocket takes connect_timeout for something else

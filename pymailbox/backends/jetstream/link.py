@@ -10,25 +10,32 @@ import secrets
 import weakref
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from datetime import datetime
 from typing import Any, Final, NamedTuple, NoReturn
 
 from nats.errors import Error as NatsError
 from nats.errors import MaxPayloadError
 
-from ...contract.errors import ConnectionLostError, MailboxError, StorageFullError, StorageUnavailableError
+from ...contract.arguments import check_period
+from ...contract.errors import ConnectionLostError, MailboxError, StorageUnavailableError
 from ...contract.location import IN_PYODIDE, Connect
+from ...runtime.network import when_it_may_be_back
 from ..notifier import Notifier
 from . import settings
 from .client import LinkClient
 from .errors import NO_STREAM, CutOffError, NoStreamError, NotSentError, NotThereError, RefusedError, TimedOutError
 from .location import Address
 from .page import check_keys, check_servers, whereabouts
+from .space import Space
 from .wire import OnMessage, headers_of
 
 _logger = logging.getLogger("pymailbox")
 
 CONNECT_TIMEOUT: Final = 10.0
-"""Seconds within which a server has to be there."""
+"""Seconds within which a server has to be there, unless ``connect_timeout`` of ``connect`` says otherwise."""
+
+_LEAST_ATTEMPT: Final = 3.0
+"""Seconds of an attempt to connect to one server: a third of all, or these, if they are more."""
 
 PATIENCE: Final = 60.0
 """Seconds for which a commit is sent again while its outcome is unknown."""
@@ -49,16 +56,6 @@ _HEADROOM: Final = 2048
 
 _HEAD_ROOM: Final = 512
 """Bytes of a stream message beside its largest command."""
-
-_LEAST_RESERVE: Final = 64 * 1024
-_LARGEST_RESERVE: Final = 16 * 1024 * 1024
-"""Bytes that what stores leaves free, where the stream has a limit."""
-
-_COUNTED_FOR: Final = 0.5
-"""Seconds after which the bytes of a stream with a limit are counted again."""
-
-_LIMIT_KNOWN_FOR: Final = 10.0
-"""Seconds after which it is asked again whether a stream has one."""
 
 _links: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, dict[Any, Link]] = weakref.WeakKeyDictionary()
 
@@ -91,11 +88,7 @@ class Link:
         self.on_leave: set[Callable[[], None]] = set()
         self.absences = 0
         """How often the page was left or frozen, and what handles held was given back."""
-        self._most: int | None = None
-        """Bytes that the stream may hold."""
-        self._used = 0
-        """Bytes that it held when they were last counted, and what we have stored since."""
-        self._counted_at = 0.0
+        self.space = Space(self)
         self.wipes = 0
         """How often the stream was found to be another one."""
         self.created = ""
@@ -105,10 +98,12 @@ class Link:
         """Why no answer can come."""
         self.largest = _LARGEST_MESSAGE
         self._connect_options = connect
+        self._connect_timeout: float = connect.get("connect_timeout", CONNECT_TIMEOUT)
         self._key = key
         self._users = 0
         self._nc = _new_client()
         self._nc.on_closed = self._on_closed
+        self._stop_listening = when_it_may_be_back(self._nc.hurry)
         self._inbox = ""
         self._asked: dict[str, tuple[set[str], asyncio.Future[Answer]]] = {}
         self._asks = 0
@@ -127,6 +122,8 @@ class Link:
         check_servers(address.servers)
         options = connect or Connect({})
         check_keys(options)
+        if "connect_timeout" in options:
+            check_period("connect_timeout in connect", options["connect_timeout"])
         # however the location is written
         place = frozenset(address.servers), address.stream
         key = (place, tuple(sorted((name, _identity(value)) for name, value in options.items())), create)
@@ -189,6 +186,8 @@ class Link:
                 self._opening.cancel()
             with suppress(BaseException):
                 await self._opening
+        self._stop_listening()
+        self.space.close()
         for replica in list(self.replicas.values()):
             await replica.stop()
         if self._ensuring is not None:
@@ -201,14 +200,14 @@ class Link:
     async def _open(self, create: bool) -> None:
         connecting = asyncio.create_task(self._connect())
         try:
-            async with asyncio.timeout(CONNECT_TIMEOUT):
+            async with asyncio.timeout(self._connect_timeout):
                 waited: set[asyncio.Future[Any]] = {connecting, self._refused}
                 await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
         except TimeoutError:
             last = self._nc.last_error
             await self._give_up(connecting)
             raise StorageUnavailableError(
-                f"no NATS server answers at {self._where} within {CONNECT_TIMEOUT:.0f} seconds"
+                f"no NATS server answers at {self._where} within {self._connect_timeout:g} seconds"
                 f"{'' if last is None else f' ({_text(last)})'}. Start one, or check the address",
                 passing=True,
             ) from None
@@ -241,8 +240,8 @@ class Link:
             "max_reconnect_attempts": -1,
             "reconnect_time_wait": 0.1,
             "name": "pymailbox",
-            "connect_timeout": 3,
             **self._connect_options,
+            "connect_timeout": max(_LEAST_ATTEMPT, self._connect_timeout / 3),
         }
         for name in ("error_cb", "reconnected_cb", "servers", "allow_reconnect"):
             if name in self._connect_options:
@@ -267,7 +266,7 @@ class Link:
 
     async def _find_stream(self, create: bool) -> None:
         """Finds the stream, or makes it; notes whether it is another one than before."""
-        deadline = self.loop.time() + CONNECT_TIMEOUT
+        deadline = self.loop.time() + self._connect_timeout
         while True:
             try:
                 found = await self._look_for_stream(create)
@@ -312,7 +311,7 @@ class Link:
                 raise
         self._config = there["config"]
         settings.check_stream(self._config, self.stream, self.address.replicas)
-        self._note_size(there)
+        self.space.note(there)
         return str(there["created"])
 
     async def look_for_stream(self) -> None:
@@ -327,46 +326,6 @@ class Link:
         if self._ensuring is None or self._ensuring.done():
             self._ensuring = asyncio.create_task(self._find_stream(create=True))
         await asyncio.shield(self._ensuring)
-
-    async def check_room(self, size: int) -> None:
-        """Keeps what stores from filling the stream, so that claims and acknowledgements go on.
-
-        Raises:
-            StorageFullError: there is no room but the reserve.
-        """
-        self._used += size
-        age = self.loop.time() - self._counted_at
-        if age > (_LIMIT_KNOWN_FOR if self._most is None else _COUNTED_FOR) or (
-            self._most and self._left < self._reserve
-        ):
-
-            async def count() -> Any:
-                return await self.api(f"STREAM.INFO.{self.stream}")
-
-            self._note_size(await self.patiently(count, "the size of the stream"))
-            self._used += size
-        if self._most is None:
-            return
-        if self._left < 0:
-            raise StorageFullError(
-                f"the stream {self.stream!r} may hold {self._most} bytes, of which {self._reserve} are "
-                "kept for acknowledgements, and nothing was stored. Acknowledge messages, or raise its max_bytes, and "
-                "try again"
-            )
-
-    @property
-    def _reserve(self) -> int:
-        return min(max((self._most or 0) // 16, _LEAST_RESERVE), _LARGEST_RESERVE)
-
-    @property
-    def _left(self) -> int:
-        return (self._most or 0) - self._reserve - self._used
-
-    def _note_size(self, there: Mapping[str, Any]) -> None:
-        most = there["config"].get("max_bytes", -1)
-        self._most = most if most > 0 else None
-        self._used = there["state"]["bytes"]
-        self._counted_at = self.loop.time()
 
     def _note_largest(self) -> None:
         self.largest = min(_LARGEST_MESSAGE, self._nc.max_payload) - _HEADROOM
@@ -499,6 +458,7 @@ class Link:
             ConnectionLostError: there is none for a minute.
         """
         deadline = self.loop.time() + PATIENCE
+        self.hurry()
         while True:
             try:
                 return await call()
@@ -517,6 +477,11 @@ class Link:
                 self.lost(what, cause)
             await asyncio.sleep(0.1)
 
+    def hurry(self) -> None:
+        """Somebody wants an answer: a server that was away for long is looked for now."""
+        if not self.is_connected:
+            self._nc.hurry()
+
     @property
     def connections(self) -> int:
         """How many there were, one after the other: what is sent on one arrives in order."""
@@ -525,6 +490,11 @@ class Link:
     @property
     def is_connected(self) -> bool:
         return bool(self._nc.is_connected)
+
+    @property
+    def away_since(self) -> datetime | None:
+        """Since when there has been no connection; None while there is one."""
+        return self._nc.away_since
 
     @property
     def is_closed(self) -> bool:

@@ -7,6 +7,7 @@ import os
 import weakref
 from collections.abc import Callable, Coroutine, Hashable, Iterable, Sequence
 from contextlib import suppress
+from datetime import datetime
 from functools import partial, wraps
 from typing import Any, Concatenate, Final, ParamSpec, Self, TypeVar, cast
 from uuid import UUID
@@ -140,6 +141,10 @@ class JetStreamMailbox(EmbeddedMailbox):
     def _place(self) -> Hashable:
         return (self._link.stream, self._link.created, self.name)  # however the server's address is written
 
+    @property
+    def _away_since(self) -> datetime | None:
+        return self._link.away_since
+
     # -- calls ---------------------------------------------------------------------------------------------------------
 
     @_under_way
@@ -220,7 +225,7 @@ class JetStreamMailbox(EmbeddedMailbox):
             for batch in batches:
                 parts: tuple[int, ...] = ()
                 if codec.size_of(*batch) > self._room:
-                    parts = await store_parts(link, token, codec.bytes_of(batch))
+                    parts = await _store_parts(link, token, codec.bytes_of(batch))
                 pieces.append(codec.encode_command(Op.ENQUEUE, codec.encode_messages(batch, parts, sent_on)))
             return pieces
 
@@ -275,7 +280,7 @@ class JetStreamMailbox(EmbeddedMailbox):
         async def store() -> tuple[bytes, dict[str, bytes]]:
             return commands(
                 {
-                    token: await store_parts(self._link, token, codec.bytes_of(of_token))
+                    token: await _store_parts(self._link, token, codec.bytes_of(of_token))
                     for token, of_token in messages.items()
                 }
             )
@@ -496,7 +501,7 @@ class JetStreamMailbox(EmbeddedMailbox):
         else:
 
             async def prepare() -> list[bytes]:
-                parts = await store_parts(link, token, codec.bytes_of_whole(messages))
+                parts = await _store_parts(link, token, codec.bytes_of_whole(messages))
                 return codec.encode_pieces(Op.ADOPT, codec.encode_whole(messages, parts), self._room)
 
             call.prepare = prepare
@@ -652,6 +657,12 @@ def _last(result: Any) -> Any:
 
 def _each(result: Any) -> list[Any]:
     return result if isinstance(result, list) else [result]
+
+
+async def _store_parts(link: Link, token: str, data: bytes) -> tuple[int, ...]:
+    """Nothing is stored if there is not room for all of them: the rest of the stream is for acknowledgements."""
+    await link.space.check(len(data))
+    return await store_parts(link, token, data)
 
 
 async def _note_name(link: Link, name: str) -> None:

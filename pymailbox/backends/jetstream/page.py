@@ -7,8 +7,10 @@ import logging
 import re
 import secrets
 import weakref
+from collections import UserString
 from collections.abc import Callable, Mapping, Sequence
 from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from ...contract.errors import MissingImportError
@@ -26,6 +28,9 @@ _LONGEST_ABSENCE: Final = 1.0
 
 _KEYS: Final = ("user_credentials", "nkeys_seed", "nkeys_seed_str")
 """What nats-py's `connect` takes that signs with a key."""
+
+_LINES: Final = (b"BEGIN NATS USER JWT", b"BEGIN USER NKEY SEED")
+"""In a file of credentials."""
 
 _LOOPBACK: Final = re.compile(r"ws://(localhost|[^/]*\.localhost|127\.[\d.]+|\[::1\]):\d+", re.IGNORECASE)
 
@@ -53,9 +58,14 @@ def check_keys(options: Mapping[str, Any]) -> None:
 
     Raises:
         StorageUnavailableError: it says what to install.
+        ValueError: a file of credentials is not there, or is none.
     """
     given = next((name for name in _KEYS if options.get(name) is not None), None)
-    if given is None or find_spec("nkeys") is not None:
+    if given is None:
+        return
+    if find_spec("nkeys") is not None:
+        if given == "user_credentials":
+            _check_credentials(options[given])
         return
     how = "pip install 'nats-py[nkeys]'"
     if IN_PYODIDE:
@@ -64,6 +74,20 @@ def check_keys(options: Mapping[str, Any]) -> None:
             "none: pip wheel --no-deps nkeys"
         )
     raise MissingImportError(f"connect={{{given!r}: ...}} needs the package nkeys. Install it, with {how}")
+
+
+def _check_credentials(given: Any) -> None:
+    """Before nats-py reads them: it looks for their first line until it comes, and lets nothing else run meanwhile."""
+    named = "user_credentials in connect must name a file of credentials"
+    texts = [given.data.encode()] if isinstance(given, UserString) else []
+    for file in given if isinstance(given, tuple) else () if texts else (given,):
+        try:
+            texts.append(Path(file).read_bytes())
+        except (OSError, TypeError, ValueError) as error:
+            raise ValueError(f"{named}: {error}") from error
+    if len(texts) == 1 and not all(line in texts[0] for line in _LINES):
+        where = "it" if isinstance(given, UserString) else repr(str(given))
+        raise ValueError(f"{named}: there is no NATS USER JWT or no USER NKEY SEED in {where}")
 
 
 def check_for_page(servers: Sequence[str], origin: str) -> None:

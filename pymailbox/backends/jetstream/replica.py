@@ -30,6 +30,7 @@ from .link import Link
 from .liveness import Vigil
 from .location import token_of
 from .snapshots import Snapshot
+from .space import HEAD
 from .state import DIED, RELEASED, Claimed, Effects, LogState, foreign_id
 from .wire import headers_of, lower_case
 from .writer import Call, Writer
@@ -458,6 +459,8 @@ class Replica:
         self._notify(effects, informed, early)
         if self._live and log.checkpoint_is_due:
             self._check_point()
+        elif self._live and self.link.space.is_short(len(entry.data), log.bytes + HEAD * log.commits):
+            self._check_point(b"now")
         if self._live and has_jumped:
             for number in liveness.overdue(log, self.writer.holders):
                 self.beat(number)
@@ -527,10 +530,10 @@ class Replica:
 
     # -- snapshots -----------------------------------------------------------------------------------------------------
 
-    def _check_point(self) -> None:
+    def _check_point(self, body: bytes = b"") -> None:
         if not self.writer.is_checking:
             self.writer.is_checking = True
-            self.submit_quietly(Call(codec.encode_command(Op.CHECKPOINT), on_done=self._checked))
+            self.submit_quietly(Call(codec.encode_command(Op.CHECKPOINT, body), on_done=self._checked))
 
     async def write_snapshot(self) -> None:
         """Writes one now, unless somebody else has just done so; purges what is settled."""
@@ -716,7 +719,9 @@ class Replica:
             if body is not None
         ]
         if moved:
-            await self.submit(Call(codec.encode_command(Op.MOVE, codec.encode_moved(moved)), stores=True))
+            call = Call(codec.encode_command(Op.MOVE, codec.encode_moved(moved)), stores=True)
+            call.makes_room = True
+            await self.submit(call)
 
     async def _present(self, ids: Sequence[UUID]) -> dict[UUID, Reference]:
         """Where the bytes of messages are by all that was committed before."""

@@ -202,6 +202,7 @@ class PageClient(LinkClient):
     ssl_context = None  # type: ignore[assignment]  # the browser has its own
 
     async def _connect_to_server(self, s: Any) -> None:
+        await self._pause()
         s.last_attempt = time.monotonic()
         await whereabouts().back()
         self._end_attempt()

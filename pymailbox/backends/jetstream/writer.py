@@ -75,6 +75,8 @@ class Call:
         self.on_done = on_done
         self.on_numbered = on_numbered
         """Called with the number of its commit, before that is sent."""
+        self.makes_room = False
+        """Whether it stores anew what can be purged then: it may use what is kept for acknowledgements."""
         self.follows = False
         """Whether the log has to be followed before it is committed."""
         self.answer: Callable[[], Any] | None = None
@@ -391,7 +393,7 @@ class Writer:
             if isinstance(first, Step):
                 if not first.can_have_behind_it(call, calls[-1]):
                     break
-            elif isinstance(call, Step) or call.stores is not first.stores:
+            elif isinstance(call, Step) or (call.stores, call.makes_room) != (first.stores, first.makes_room):
                 break
             else:
                 other = self._via(call)
@@ -437,8 +439,8 @@ class Writer:
             messages.append((self._subject(first, via), codec.encode(self.nonce, number, commands)))
             if self._replica.following and any(call.answer is None for call in calls):
                 sent.expect(number, token, [call.informed for call in calls])
-        if first.stores:
-            await self._link.check_room(sum(len(data) for _, data in messages))
+        if first.stores and not first.makes_room:
+            await self._link.space.check(sum(len(data) for _, data in messages))
 
         def finish() -> None:
             if not sent.results:
@@ -488,7 +490,7 @@ class Writer:
             sent, messages, numbers = self._steps(steps, claims)
             sent.on_known = partial(self._finish_steps, steps, late, claims, sent, numbers)
             if first.own or first.sends:
-                await link.check_room(sum(len(data) for _, data in messages))
+                await link.space.check(sum(len(data) for _, data in messages))
             headers = {
                 "Nats-Expected-Last-Subject-Sequence": str(fence),
                 "Nats-Expected-Last-Subject-Sequence-Subject": f"{replica.base}.h.{first.holder:x}",
@@ -630,6 +632,7 @@ class Writer:
         """Whether an attempt may have been stored, of which nobody hears."""
         told_on = 0
         """The connection of an attempt that has no answer and can only be heard."""
+        link.hurry()
         # what is heard needs no answer besides: it would cost as much again
         if sent.awaited and len(messages) == 1 and headers is None and link.tell(*messages[0]):
             told_on = link.connections
