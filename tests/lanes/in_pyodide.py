@@ -51,7 +51,6 @@ def run_cell_in_pyodide(
         assert servers is not None
         place = servers.websockets
         install_nats(python)
-    programs = table.programs.indexeddb if backend == "indexeddb" else table.programs.elsewhere
     python.run_async(
         f"""
         from pathlib import Path
@@ -61,7 +60,7 @@ def run_cell_in_pyodide(
             Path(name).write_text(await (await pyfetch(f"{server.url}/tests/lanes/{{name}}")).string())
         import cell
 
-        run = cell.Run("{backend}", "{place}", {programs})
+        run = cell.Run("{backend}", "{place}", {table.programs.in_pyodide(runtime, backend)})
         run.start()
         """
     )
