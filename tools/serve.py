@@ -31,9 +31,12 @@ DEMO_ROUTES = {
     "/js/": ROOT / "js",
 }
 
+PYODIDE = ("/pyodide", "/python_stdlib.zip")
+"""How the paths of Pyodide's files begin."""
+
 
 class Handler(SimpleHTTPRequestHandler):
-    """Serves files from several folders; each answer gives its length, and must not be cached."""
+    """Serves files from several folders; each answer gives its length, and whether it may be cached."""
 
     server: "Server"
     protocol_version = "HTTP/1.1"
@@ -80,7 +83,8 @@ class Handler(SimpleHTTPRequestHandler):
 
     def end_headers(self) -> None:
         """Add the headers that every answer has."""
-        self.send_header("Cache-Control", "no-cache")
+        is_lasting = self.path.startswith(self.server.lasting)
+        self.send_header("Cache-Control", "max-age=3600" if is_lasting else "no-cache")
         if self.server.csp:
             self.send_header("Content-Security-Policy", self.server.csp)
         super().end_headers()
@@ -101,6 +105,8 @@ class Server(ThreadingHTTPServer):
 
     daemon_threads = True
     handler: type[Handler] = Handler
+    lasting: tuple[str, ...] = ()
+    """How the paths begin of what browsers need not ask for again within the hour: nothing may change there."""
 
     def __init__(self, port: int, routes: Mapping[str, Path] = DEMO_ROUTES, csp: str | None = None) -> None:
         self.routes = routes

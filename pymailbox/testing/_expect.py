@@ -52,10 +52,12 @@ async def expect_error(
 
 
 async def eventually(look: Callable[[], Awaitable[object]], wanted: object, what: str) -> None:
-    """Looks again and again until it sees ``wanted``."""
+    """Looks again and again, ever more rarely, until it sees ``wanted``."""
     loop = asyncio.get_running_loop()
     deadline = loop.time() + PATIENCE
+    pause = 0.01
     while (seen := await look()) != wanted:
         if loop.time() > deadline:
             expect_equal(seen, wanted, f"{what}, after {PATIENCE:.0f} seconds")
-        await asyncio.sleep(0.01)
+        await asyncio.sleep(pause)
+        pause = min(pause * 1.2, 0.05)

@@ -13,6 +13,7 @@ import time
 import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
+from functools import lru_cache
 from typing import Any
 
 from pymailbox import (
@@ -137,28 +138,21 @@ def what_goes_on() -> str:
     return "\n".join(lines)
 
 
-def content(key: str) -> bytes:
-    """The payload that belongs to a key: mostly small, now and then larger than the engine's segments."""
+@lru_cache(maxsize=1000)
+def new_message(key: str) -> NewMessage:
+    """The message that belongs to a key: mostly small, now and then larger than the engine's segments."""
     rng = random.Random(key)
     size = HEAVY_BYTES if rng.random() < 0.01 else rng.randrange(200)
-    return key.encode() + b"\n" + rng.randbytes(size)
-
-
-def priority_of(key: str) -> MessagePriority:
-    """The priority that belongs to a key."""
-    return MessagePriority.HIGH if random.Random(key + "!").random() < 0.3 else MessagePriority.NORMAL
-
-
-def new_message(key: str) -> NewMessage:
-    """The message that belongs to a key."""
-    return NewMessage(SENDER, content(key), priority_of(key))
+    priority = MessagePriority.HIGH if rng.random() < 0.3 else MessagePriority.NORMAL
+    return NewMessage(SENDER, key.encode() + b"\n" + rng.randbytes(size), priority)
 
 
 def key_of(record: MessageRecord) -> str:
     """The key of a message, or what is wrong with it."""
     key = record.payload.partition(b"\n")[0].decode(errors="replace")
-    intact = record.payload == content(key) and record.sender == SENDER and record.priority == priority_of(key)
-    return key if intact else f"torn {key}"
+    sent = new_message(key)
+    is_intact = (record.sender, record.payload, record.priority) == (sent.sender, sent.payload, sent.priority)
+    return key if is_intact else f"torn {key}"
 
 
 def entries(records: list[MessageRecord]) -> list[tuple[str, int, int]]:

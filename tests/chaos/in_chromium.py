@@ -13,7 +13,7 @@ from tests.chaos.devtools import Chromium, DevToolsError, NoAnswerError, Tab
 from tests.chaos.plans import IN_CHROMIUM, Kind, Plan
 from tests.chaos.recorder import VICTIM, JournalServer
 from tests.chaos.rounds import STANDSTILLS, StandstillError, stood_still
-from tests.lanes.in_pyodide import install_wheel
+from tests.lanes.in_pyodide import install_nats, install_wheel
 from tests.lanes.runtimes import PythonRuntime, harness_path
 from tools.nats_servers import Servers
 from tools.serve import HOST, Server
@@ -123,7 +123,7 @@ class ServedChromiumStage(ChromiumStage):
     def open_tab(self, place: str) -> Tab:
         """As there, with nats-py."""
         tab = super().open_tab(place)
-        tab.run_async("import micropip; await micropip.install('nats-py')")
+        install_nats(tab)
         return tab
 
     def location(self, name: str) -> str:

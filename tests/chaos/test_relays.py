@@ -29,6 +29,7 @@ from tests.chaos.in_processes import ProcessStage, act
 from tests.chaos.judge import judge, overtaken
 from tests.chaos.recorder import AUDITOR, JournalServer, Recorder
 from tests.lanes import runtimes
+from tests.lanes.in_pyodide import install_nats
 from tests.lanes.runtimes import HarnessTab, harness_path
 from tools.nats_servers import Servers
 
@@ -96,7 +97,7 @@ class Browser:
         """A tab of its own."""
         tab = self._tab.open_tab(self._server.url + harness_path(place, clock=self._ahead))
         prepare(tab, self._server)
-        tab.run_async("import micropip; await micropip.install('nats-py')")
+        install_nats(tab)
         self._lives[life] = tab, place
 
     def work(self, life: str, works: Works) -> None:

@@ -48,9 +48,9 @@ def factory(backend: str, place: str) -> MailboxFactory:
 
 
 class Run:
-    """All checks and a number of random programs on one backend, and how far they are."""
+    """All checks and the random programs of some seeds on one backend, and how far they are."""
 
-    def __init__(self, backend: str, place: str, seeds: int) -> None:
+    def __init__(self, backend: str, place: str, seeds: range) -> None:
         self._seeds = seeds
         self._checks: list[dict[str, Any]] = []
         self._programs: list[dict[str, Any]] = []
@@ -74,7 +74,7 @@ class Run:
         async for result, _ in run_each(CHECKS, self._factory):
             self._checks.append(result.to_dict())
             self._running = f"check {CHECKS[len(self._checks)].name}" if len(self._checks) < len(CHECKS) else None
-        for seed in range(self._seeds):
+        for seed in self._seeds:
             self._running = f"random program with seed {seed}"
             self._programs.append({"seed": seed, "failure": await self._program_failure(seed)})
         self._running = None
@@ -112,7 +112,7 @@ async def _main(backend: str, place: str, programs: int, loop: str, seconds: flo
         from tests.lanes.eager_tasks import eager_task_factory
 
         asyncio.get_running_loop().set_task_factory(eager_task_factory)
-    run = Run(backend, place, programs)
+    run = Run(backend, place, range(programs))
     run.start()
     with contextlib.suppress(TimeoutError):
         await asyncio.wait_for(run.ended(), seconds)

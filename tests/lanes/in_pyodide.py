@@ -14,16 +14,23 @@ from tools.serve import Server
 
 
 def install_wheel(python: PythonRuntime, server: Server, name: str | None = None) -> None:
-    """Install the whole wheel that was built, or another that is served beside it; without micropip, which would take a
-    tenth of the time in which Python loads.
-    """
-    url = f"{server.url}/wheels/{name or wheel_name()}"
+    """Install the whole wheel that was built, or another that is served beside it."""
+    _load(python, f"{server.url}/wheels/{name or wheel_name()}")
+
+
+def install_nats(python: PythonRuntime) -> None:
+    """Install the client of NATS servers, which is beside Pyodide."""
+    _load(python, "nats-py")
+
+
+def _load(python: PythonRuntime, package: str) -> None:
+    """Without micropip, which would take a tenth of the time in which Python loads."""
     python.run_async(
         f"""
         import pyodide_js
 
         errors = []
-        await pyodide_js.loadPackage("{url}", messageCallback=lambda _: None, errorCallback=errors.append)
+        await pyodide_js.loadPackage("{package}", messageCallback=lambda _: None, errorCallback=errors.append)
         if errors:
             raise RuntimeError("; ".join(errors))
         """
@@ -43,8 +50,7 @@ def run_cell_in_pyodide(
     if backend in ON_SERVERS:
         assert servers is not None
         place = servers.websockets
-        python.run_async("import micropip; await micropip.install('nats-py')")
-    programs = table.programs.indexeddb if backend == "indexeddb" else table.programs.elsewhere
+        install_nats(python)
     python.run_async(
         f"""
         from pathlib import Path
@@ -54,7 +60,7 @@ def run_cell_in_pyodide(
             Path(name).write_text(await (await pyfetch(f"{server.url}/tests/lanes/{{name}}")).string())
         import cell
 
-        run = cell.Run("{backend}", "{place}", {programs})
+        run = cell.Run("{backend}", "{place}", {table.programs.in_pyodide(runtime, backend)})
         run.start()
         """
     )

@@ -40,12 +40,19 @@ class Programs(NamedTuple):
     elsewhere: int
     """On the other backends in Pyodide: they run on CPython too, or cross the border several times a call."""
 
+    def in_pyodide(self, runtime: str, backend: str) -> range:
+        """The seeds of a cell there. On IndexedDB no two cells have the same: so many more are run in all."""
+        if backend != "indexeddb":
+            return range(self.elsewhere)
+        first = self.indexeddb * list(PLAN).index(runtime)
+        return range(first, first + self.indexeddb)
+
     def on_cpython(self, backend: str) -> int:
         """How many a backend has there."""
         return {"jetstream": self.jetstream, "jetstream-3": self.jetstream // 2}.get(backend, self.cpython)
 
 
-PROGRAMS = Programs(cpython=200, indexeddb=40, jetstream=20, elsewhere=3)
+PROGRAMS = Programs(cpython=200, indexeddb=20, jetstream=20, elsewhere=3)
 FEW_PROGRAMS = Programs(cpython=20, indexeddb=3, jetstream=3, elsewhere=3)
 """For daily work, with the option ``--few-programs``."""
 

@@ -29,7 +29,7 @@ def where(backend: str, tmp_path: Path, request: pytest.FixtureRequest) -> str:
     [pytest.param(backend, marks=pytest.mark.slow if backend in ON_SERVERS else ()) for backend in PLAN["CPython"]],
 )
 async def test_cpython(backend: str, table: Table, where: str) -> None:
-    run = Run(backend, where, table.programs.on_cpython(backend))
+    run = Run(backend, where, range(table.programs.on_cpython(backend)))
     await run.finish()
     table.enter("CPython", backend, Cell(**json.loads(run.report())))
 

@@ -16,6 +16,9 @@ from .._suite import check
 
 MOST_A_SECOND = 20
 
+_PAUSE = 0.004
+"""Seconds between changes: several come between two states that may be seen."""
+
 
 class _Watch:
     """What a loop over ``changes()`` has seen."""
@@ -156,7 +159,7 @@ async def check_changes_are_merged(sandbox: Sandbox) -> None:
         while loop.time() < start + 0.4:
             await mailbox.enqueue(b"", b"")
             number += 1
-            await asyncio.sleep(0)
+            await asyncio.sleep(_PAUSE)
         await watch.until(lambda stats: stats.queued_messages == number, "the last state")
         seconds = watch.times[-1] - watch.times[0]
         most = 2 + seconds * MOST_A_SECOND * 1.1

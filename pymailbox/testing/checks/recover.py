@@ -10,6 +10,7 @@ from typing import Any
 from uuid import uuid4
 
 from ...contract.capabilities import Capability
+from ...contract.limits import LARGEST_MESSAGE
 from ...contract.mailbox import Mailbox
 from ...contract.values import MessagePriority, MessageRecord
 from .._expect import eventually, expect, expect_equal, expect_no_repeats
@@ -164,14 +165,13 @@ async def check_max_deliveries_of_the_dead_holder_decides(sandbox: Sandbox) -> N
 async def check_message_alone_for_its_size_is_blamed(sandbox: Sandbox) -> None:
     """A message that was alone because the next did not fit into its batch counts as handed out alone."""
     mailbox = await sandbox.open()
-    large = bytes(33 * 1024 * 1024)
-    for _ in range(2):
-        await mailbox.enqueue(b"sender", large)
+    await mailbox.enqueue(b"", b"alone")
+    await mailbox.enqueue(b"", bytes(LARGEST_MESSAGE))
 
     async def take(holder: Mailbox) -> int:
         return len(await holder.dequeue())
 
-    expect_equal(await sandbox.die_after(take, max_deliveries=1), 1, "messages of 33 MiB in one batch")
+    expect_equal(await sandbox.die_after(take, max_deliveries=1), 1, "messages in a batch that has no room for two")
     await recover_until(mailbox)
     expect_equal(await _counts(mailbox), (1, 0, 1), "queued, inflight and dead messages")
 
