@@ -32,7 +32,7 @@ async def test_a_full_stream_takes_claims_and_acknowledgements(servers: Servers,
         assert await mailbox.dead_letter(held[1].id, "as a test")
         assert await mailbox.ack(held[2].id)
         await take_all(mailbox, stored - 2)
-        until = time.monotonic() + SECONDS
+        until = time.monotonic() + 3 * SECONDS
         while not await takes(mailbox):
             assert time.monotonic() < until
 

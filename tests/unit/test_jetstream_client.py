@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import random
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from importlib.metadata import version
@@ -259,7 +258,7 @@ async def test_who_is_offline_for_long_tries_less_and_less_until_somebody_is_in_
         pauses.append(most)
         return most
 
-    monkeypatch.setattr(random, "uniform", longest)
+    monkeypatch.setattr("random.uniform", longest)
     monkeypatch.setattr(client_module, "_FIRST_PAUSE", 0.02)
     monkeypatch.setattr(client_module, "_LONGEST_PAUSE", 0.1)
     async with connected() as (client, server):

@@ -10,7 +10,7 @@ import pytest
 pytest.importorskip("nats")
 
 from pymailbox import StorageUnavailableError
-from pymailbox.backends.jetstream.errors import NotSentError
+from pymailbox.backends.jetstream.errors import NotSentError, RefusedError
 from pymailbox.backends.jetstream.link import Link
 from pymailbox.backends.jetstream.location import Address
 from pymailbox.contract.location import Connect
@@ -33,6 +33,27 @@ async def test_why_no_answer_can_come_is_told_each_time_as_if_for_the_first(monk
             await link.ask("subject")
         told.append(len(traceback.extract_tb(raised.value.__traceback__)))
     assert len(set(told)) == 1
+
+
+@pytest.mark.parametrize(("code", "refusals", "asked"), [(10005, 2, 3), (10005, 99, 0), (10074, 99, 1)])
+async def test_a_cluster_that_begins_may_not_know_all_its_servers_yet(code: int, refusals: int, asked: int) -> None:
+    address = Address(("nats://localhost:4222",), "s", 3)
+    link = Link(address, Connect({"connect_timeout": 1.0}), None)
+    asks = []
+
+    async def api(subject: str, body: object) -> object:
+        asks.append(subject)
+        if len(asks) <= refusals:
+            raise RefusedError({"err_code": code, "description": "no suitable peers"})
+        return "there"
+
+    link.api = api  # type: ignore[assignment, method-assign]
+    if refusals == 2:
+        assert await link._create_stream() == "there"
+    else:
+        with pytest.raises(ValueError, match="replicas=3"):
+            await link._create_stream()
+    assert len(asks) == asked if asked else len(asks) > 1
 
 
 async def test_a_server_that_takes_nothing_is_sent_no_more(monkeypatch: pytest.MonkeyPatch) -> None:

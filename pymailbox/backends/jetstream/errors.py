@@ -8,6 +8,9 @@ from ...contract.errors import MailboxError, StorageFullError, StorageUnavailabl
 
 NO_STREAM: Final = 10059
 NO_MESSAGE: Final = 10037
+NO_CLUSTER: Final = 10074
+TOO_FEW_SERVERS: Final = 10005
+"""For so many replicas."""
 CHANGED: Final = frozenset({10071, 10164})
 """A condition on a subject's last sequence did not hold, or something for that subject is on its way."""
 

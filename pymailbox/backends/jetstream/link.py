@@ -23,7 +23,17 @@ from ...runtime.network import when_it_may_be_back
 from ..notifier import Notifier
 from . import settings
 from .client import LinkClient
-from .errors import NO_STREAM, CutOffError, NoStreamError, NotSentError, NotThereError, RefusedError, TimedOutError
+from .errors import (
+    NO_CLUSTER,
+    NO_STREAM,
+    TOO_FEW_SERVERS,
+    CutOffError,
+    NoStreamError,
+    NotSentError,
+    NotThereError,
+    RefusedError,
+    TimedOutError,
+)
 from .location import Address
 from .page import check_keys, check_servers, whereabouts
 from .space import Space
@@ -300,19 +310,31 @@ class Link:
                 raise
             if not create:
                 raise NoStreamError(f"there is no stream {self.stream!r} at {self._where}") from None
-            wanted = settings.wanted(self.stream, self.address.replicas)
-            try:
-                there = await self.api(f"STREAM.CREATE.{self.stream}", wanted)
-            except RefusedError as refused:
-                if refused.code in (10074, 10005) and (self.address.replicas or 1) > 1:  # no suitable peers
-                    raise ValueError(
-                        f"replicas={self.address.replicas} in location: the cluster has fewer servers ({refused})"
-                    ) from None
-                raise
+            there = await self._create_stream()
         self._config = there["config"]
         settings.check_stream(self._config, self.stream, self.address.replicas)
         self.space.note(there)
         return str(there["created"])
+
+    async def _create_stream(self) -> Any:
+        """What the server says of it. A cluster that was only just started does not know all its servers for a moment.
+
+        Raises:
+            ValueError: it has fewer of them than the location asks for.
+        """
+        wanted = settings.wanted(self.stream, self.address.replicas)
+        until = self.loop.time() + self._connect_timeout / 3
+        while True:
+            try:
+                return await self.api(f"STREAM.CREATE.{self.stream}", wanted)
+            except RefusedError as refused:
+                if wanted["num_replicas"] == 1 or refused.code not in (NO_CLUSTER, TOO_FEW_SERVERS):
+                    raise
+                if refused.code == NO_CLUSTER or self.loop.time() > until:
+                    raise ValueError(
+                        f"replicas={self.address.replicas} in location: the cluster has fewer servers ({refused})"
+                    ) from None
+            await asyncio.sleep(0.1)
 
     async def look_for_stream(self) -> None:
         """Looks whether the stream is still there, and makes it again if it is not; an obstacle may pass."""
