@@ -1,4 +1,4 @@
-"""Servers that let in whoever signs with a key: nkeys, which nats-py needs for it, has to be installed."""
+"""Servers that let in whoever signs with a key."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import nkeys
 import pytest
 
 from pymailbox import ConnectionLostError, StorageUnavailableError, open_mailbox
@@ -18,8 +19,6 @@ from tests.nats.test_connecting import server, works
 from tools.nats_servers import Server
 
 __all__ = ["server"]
-
-nkeys = pytest.importorskip("nkeys")
 
 LIMITS = ("subs", "data", "payload", "imports", "exports", "conn", "leaf")
 STORAGE = ("mem_storage", "disk_storage", "streams", "consumer", "mem_max_stream_bytes", "disk_max_stream_bytes")
