@@ -13,8 +13,8 @@ import { release as releaseIn } from "./verbs/settle.js";
 
 /**
  * A past life: whether an unload note lists it, and after how many unloads; whether the present life inherits what it
- * holds, since it only lost its lock; whether it may hold anything; the transaction that dealt with it; and the one that
- * found that others have taken everything.
+ * holds, since it only lost its lock; whether it may hold anything; the transaction that dealt with it; and the one
+ * that found that others have taken everything.
  * @typedef
  * {{noted: boolean, unload?: number, inherited: boolean, held: boolean, doneIn?: WriteTransaction,
  *   takenIn?: WriteTransaction}}

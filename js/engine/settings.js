@@ -20,8 +20,8 @@ import { ABORTS_AFTER_COMMIT, DATABASE_VERSION } from "../storage/database.js";
  * its own
  * @property {number} cacheBytes bytes of segments kept at hand, so that a page need not read again what it produced
  * itself
- * @property {number} shownBytes bytes of messages after which a call that shows them stops: all of them are in one array,
- * and Python copies it
+ * @property {number} shownBytes bytes of messages after which a call that shows them stops: all of them are in one
+ * array, and Python copies it
  * @property {number} firstWait milliseconds after which a value that could not be read is first tried again; doubled
  * each time
  * @property {number} longestWait the most that this becomes
