@@ -106,6 +106,17 @@ const RIGHT = {
     drain(["n"]);
     judge.finish([]);
   },
+  "what is sent to another mailbox is not seen in this one": ({ a, b, judge, call, enqueue, dequeue, drain }) => {
+    enqueue("m");
+    dequeue(a, ["m"]);
+    call(a, "ackAndSend", { id: "id of m", label: "sent", isBeside: true }, true);
+    dequeue(b, []);
+    call(b, "peek", {}, []);
+    call(b, "purge", {}, 0);
+    drain([]);
+    drain(["sent"]);
+    judge.finish([]);
+  },
 };
 
 /** @type {Record<string, (begun: ReturnType<typeof begin>) => void>} */
@@ -167,6 +178,15 @@ const WRONG = {
   },
   "m is lost": ({ judge, drain, enqueue }) => {
     enqueue("m", { delay: 1 });
+    drain([]);
+    judge.finish([]);
+  },
+  "sent is lost": ({ judge, a, b, call, enqueue, dequeue, drain }) => {
+    enqueue("m");
+    dequeue(a, ["m"]);
+    call(a, "ackAndSend", { id: "id of m", label: "sent", isBeside: true }, true);
+    call(b, "purge", {}, 0);
+    call(b, "delete", {}, true);
     drain([]);
     judge.finish([]);
   },

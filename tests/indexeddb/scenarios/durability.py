@@ -1,6 +1,5 @@
-"""What is stored is as durable as its handle asks, and a shared commit as durable as the strictest call in it."""
+"""What is stored is as durable as its handle asks; tests/js/commit-queue.test.js has what calls share."""
 
-import asyncio
 from uuid import UUID
 
 from pymailbox import NewMessage
@@ -51,17 +50,3 @@ async def check_what_stores_is_as_durable_as_its_handle_asks() -> None:
                 assert await mailbox.redrive(dead.id)
                 assert _begun() == durability, attempt
                 await mailbox.ack_many([dead.id, *(record.id for record in others)])
-
-
-async def check_shared_commit_is_as_durable_as_the_strictest_call_in_it() -> None:
-    here = await new_context()
-    async with (
-        await here.open("shared", durability="relaxed") as relaxed,
-        await here.open("shared") as strict,
-        script_in_force(_NOTING),
-    ):
-        for _ in range(5):
-            await asyncio.gather(relaxed.enqueue(b"s", b"p"), strict.enqueue(b"s", b"p"), relaxed.enqueue(b"s", b"p"))
-            assert _begun() == "strict"
-        await relaxed.enqueue(b"s", b"p")
-        assert _begun() == "relaxed"

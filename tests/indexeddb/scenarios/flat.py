@@ -56,7 +56,7 @@ _PAYLOAD = bytes(200)
 """Large enough that no segment of what there is travels with the state."""
 
 _Open = Callable[[str], Awaitable[Mailbox]]
-"""Opens the mailbox in another context, which closes it in the end; or one beside it, with this after its name."""
+"""Opens the mailbox in another context, or one whose name ends in the given text; it is closed in the end."""
 
 
 class _Cost(NamedTuple):
@@ -161,13 +161,13 @@ async def check_nothing_grows_with_what_there_is() -> None:
 
 async def _costs(fill: Callable[[Mailbox, int, _Open], Awaitable[None]], count: int) -> dict[str, _Cost]:
     here, there = await new_context(NO_SLOW_POLL), await new_context()
+    name = f"{fill.__name__} {count}"
     async with AsyncExitStack() as stack:
 
-        async def open_there(more: str) -> Mailbox:
-            other: Mailbox = await stack.enter_async_context(await there.open(name + more))
-            return other
+        async def open_there(end: str) -> Mailbox:
+            mailbox: Mailbox = await stack.enter_async_context(await there.open(name + end))
+            return mailbox
 
-        name = f"{fill.__name__} {count}"
         mailbox = await stack.enter_async_context(await here.open(name))
         await fill(mailbox, count, open_there)
         await _life(mailbox, MessagePriority.HIGH)

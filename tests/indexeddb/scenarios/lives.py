@@ -308,6 +308,22 @@ async def check_who_listens_for_whom_does_not_grow_with_the_square() -> None:
     assert await _holder_locks("pending") == []
 
 
+async def check_who_has_closed_listens_no_more() -> None:
+    """Neither for deaths, with the last handle of its context on that mailbox, nor when they come."""
+    here, there = await new_context(), await new_context()
+    async with await there.open("left alone") as other:
+        await other.enqueue(b"s", b"p")
+        await other.dequeue()
+        handles = [await here.open("left alone") for _ in range(2)]
+        for handle in handles:
+            assert await handle.recover() == 0
+        listens = [f"pymailbox/holder/{await _holder_of('left alone')}"]
+        for handle in handles:
+            assert await _holder_locks("pending") == listens
+            await handle.close()
+        assert await _holder_locks("pending") == []
+
+
 async def check_what_a_cancelled_dequeue_could_not_give_back_goes_back_later() -> None:
     """Its handle lives, so nobody else could ever get it."""
     for first in ("itself", "commit", "close"):

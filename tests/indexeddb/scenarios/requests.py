@@ -147,6 +147,7 @@ async def check_a_version_that_is_not_the_last_means_nothing() -> None:
     async with await here.open("overtaken") as mailbox, await there.open("overtaken") as other:
         for turn in (mailbox, other, mailbox, other):
             await turn.enqueue(b"s", b"before")
+        read = max(await _versions("overtaken"))
         async with script_in_force(
             """() => {
               const { transaction } = IDBDatabase.prototype;
@@ -167,6 +168,20 @@ async def check_a_version_that_is_not_the_last_means_nothing() -> None:
         ):
             await mailbox.enqueue(b"s", b"after")
         assert [record.payload for record in await other.peek(10)] == [b"before"] * 4 + [b"after"]
+        # and is deleted by a commit that reads in any case
+        await mailbox.enqueue(b"s", b"named", message_id=UUID(int=1))
+        assert read + 1 not in await _versions("overtaken")
+
+
+async def _versions(name: str) -> list[int]:
+    versions: list[int] = await foreign(
+        """
+        const id = await number(name);
+        return (await done(store("journal").getAllKeys())).flatMap(([of, version]) => (of === id ? [version] : []));
+        """,
+        name=name,
+    )
+    return versions
 
 
 async def check_small_messages_that_wait_are_written_together() -> None:
