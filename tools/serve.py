@@ -83,7 +83,8 @@ class Handler(SimpleHTTPRequestHandler):
 
     def end_headers(self) -> None:
         """Add the headers that every answer has."""
-        is_lasting = self.path.startswith(self.server.lasting)
+        # a request that cannot be read has no path
+        is_lasting = getattr(self, "path", "").startswith(self.server.lasting)
         self.send_header("Cache-Control", "max-age=3600" if is_lasting else "no-cache")
         if self.server.csp:
             self.send_header("Content-Security-Policy", self.server.csp)

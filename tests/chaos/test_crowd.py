@@ -12,7 +12,7 @@ from tests.lanes.runtimes import HarnessTab, harness_path
 
 pytestmark = pytest.mark.browser
 
-MESSAGES = 5000
+MESSAGES = 2000
 TAB, OTHER_TAB, WORKER = "tab", "other tab", "worker"
 SECONDS = 240.0
 
