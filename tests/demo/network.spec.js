@@ -200,7 +200,7 @@ test("what is for the other peer and for the server arrives once: after an outag
   });
 
   // the browser's own words for what could not be had, and for the server that was killed
-  const OWN = /Failed to load resource|WebSocket|ws:\/\/127\.0\.0\.1/;
+  const OWN = /Failed to load resource|not-loaded\.whl|WebSocket|ws:\/\/127\.0\.0\.1/;
   consoleErrors.push(...consoleErrors.splice(0).filter((error) => !OWN.test(error)));
 
   await test.step("starting over amid floods leaves ledgers that come out, and nothing on its way", async () => {
