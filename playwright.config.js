@@ -13,7 +13,8 @@ export default defineConfig({
   timeout: 600_000,
   expect: { timeout: 240_000 },
   reporter: "list",
-  use: { trace: "off" },
+  // Bars that glide are drawn anew sixty times a second. Firefox knows no such option.
+  use: { trace: "off", contextOptions: { reducedMotion: "reduce" } },
   projects: /** @type {const} */ (["chromium", "firefox"]).flatMap((browser) => [
     project(browser, "demo", process.env.DEMO_PORT),
     project(browser, "js", process.env.JS_PORT),

@@ -88,16 +88,23 @@ export class DemoPage {
 
   /**
    * Has Python never come, as where the network is too slow: for what is the page's own, which need not load it. Before
-   * the page is opened.
+   * the page is opened, or whatever a context opens from now on but for pages `withPython`.
+   * @param {Page | import("@playwright/test").BrowserContext} [where]
    */
-  async withoutPython() {
-    await this.page.addInitScript(() => {
+  async withoutPython(where = this.page) {
+    await where.addInitScript(() => {
       const post = Worker.prototype.postMessage;
       /** @param {any[]} parameters */
       Worker.prototype.postMessage = function (...parameters) {
-        if (parameters[0].request !== "load") Reflect.apply(post, this, parameters);
+        const isKept = parameters[0].request === "load" && !("withPython" in globalThis);
+        if (!isKept) Reflect.apply(post, this, parameters);
       };
     });
+  }
+
+  /** Has Python come in this page, though others of its context are without it. Before it is opened. */
+  async withPython() {
+    await this.page.addInitScript(() => void Object.assign(globalThis, { withPython: true }));
   }
 
   /** Opens the demo with its actor paused and without Python. */

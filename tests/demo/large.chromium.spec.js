@@ -2,6 +2,8 @@
 
 import { DemoPage, expect, lines, test } from "./demo-page.js";
 
+test.use({ serviceWorkers: "block" });
+
 test("a hundred thousand lines at once", async ({ page }) => {
   const demo = new DemoPage(page);
   await demo.openPaused();

@@ -2,6 +2,8 @@
 
 import { DemoPage, expect, test } from "./demo-page.js";
 
+test.use({ serviceWorkers: "block" });
+
 test("the first screen says what this is, and has the code, both peers, and how to get it", async ({ page }) => {
   await page.setViewportSize({ width: 1280, height: 800 });
   const [first, second] = [new DemoPage(page, 0), new DemoPage(page, 1)];

@@ -1,5 +1,6 @@
 // The network that is lost: what two peers of a page have for each other and for the server waits for it, and arrives once.
-// Starting Python takes most of the time, so all of it shares one page and a reload of that.
+// Starting Python takes most of the time, so all of it shares one page and a reload of that, with what else takes two
+// peers that work.
 
 import { DemoPage, OFTEN, expect, lines, test } from "./demo-page.js";
 
@@ -58,7 +59,26 @@ test("what is for the other peer and for the server arrives once: after an outag
     await network.uncheck();
     await expect(server.connect).toBeDisabled();
     await expect(server.connect).toHaveAccessibleDescription("To connect, switch the network on.");
+  });
+
+  await test.step("offline nothing is asked of the server that the page comes from", async () => {
+    expect(await statusOf(page, "/demo/main.js")).toBe(200);
+    expect(await statusOf(page, "/wheels/not-loaded.whl")).toBe("cut off");
+    // What is missing of the page itself comes from the server even now, so that it can always be switched back.
+    await page.evaluate(async () => (await caches.open("pymailbox-demo-files")).delete("/demo/main.js"));
+    expect(await statusOf(page, "/demo/main.js")).toBe(200);
+    await expect.poll(() => keptLength(page, "/demo/main.js")).toBeGreaterThan(0);
+  });
+
+  await test.step("online it has the word", async () => {
     await network.check();
+    // As a build before this one has left it.
+    await page.evaluate(async () => {
+      const cache = await caches.open("pymailbox-demo-files");
+      await cache.put("/demo/main.js", new Response("", { headers: { "Content-Type": "text/javascript" } }));
+    });
+    expect((await page.evaluate(async () => (await fetch("/demo/main.js")).text())).length).toBeGreaterThan(0);
+    await expect.poll(() => keptLength(page, "/demo/main.js")).toBeGreaterThan(0);
     await expect(server.connect).toBeEnabled();
     await expect(first.to.locator("option")).toHaveText(["its own actor", "peer 2"]);
   });
@@ -120,10 +140,12 @@ test("what is for the other peer and for the server arrives once: after an outag
   });
 
   await test.step("the server and the relay are killed amid the messages", async () => {
-    await network.uncheck();
     await first.to.selectOption("server");
     await first.choose("more.txt", lines(3000));
-    await expect(server.waiting).toHaveText("3,000");
+    await expect.poll(() => server.number(server.arrived), OFTEN).toBeGreaterThan(502);
+    await server.kill.click();
+    await expect(server.state).toContainText("Killed");
+    await network.uncheck();
     await page.evaluate(async () => {
       const files = await caches.open("pymailbox-demo-files");
       for (const { url } of await files.keys()) if (url.includes("nats")) await files.delete(url);
@@ -131,10 +153,6 @@ test("what is for the other peer and for the server arrives once: after an outag
     await server.killRelay.click();
     await expect(server.relayState, "a file of it is not kept").toHaveText("Python could not be loaded");
     await network.check();
-    await expect.poll(() => server.number(server.arrived), OFTEN).toBeGreaterThan(502);
-    await server.kill.click();
-    await expect(server.state).toContainText("Killed");
-    await server.killRelay.click();
     await first.type("for later");
     await expect.poll(() => server.number(server.waiting), OFTEN).toBeGreaterThan(0);
     await expect(server.relayState).toContainText("Not connected since ");
@@ -182,9 +200,49 @@ test("what is for the other peer and for the server arrives once: after an outag
   });
 
   // the browser's own words for what could not be had, and for the server that was killed
-  const OWN = /Failed to load resource|WebSocket|ws:\/\/127\.0\.0\.1/;
+  const OWN = /Failed to load resource|not-loaded\.whl|WebSocket|ws:\/\/127\.0\.0\.1/;
   consoleErrors.push(...consoleErrors.splice(0).filter((error) => !OWN.test(error)));
+
+  await test.step("starting over amid floods leaves ledgers that come out, and nothing on its way", async () => {
+    const peers = [first, second];
+    for (const { to, flood } of peers) {
+      await to.selectOption({ index: 1 });
+      await flood.click();
+    }
+    for (const peer of peers) await expect.poll(() => peer.number("done"), OFTEN).toBeGreaterThan(100);
+    page.once("dialog", (dialog) => void dialog.accept());
+    await page.getByRole("button", { name: "Start over" }).press("Enter");
+    for (const { flood, notice } of peers) {
+      await expect(notice).toHaveText("The mailbox is empty.");
+      await expect(flood).toBeEnabled();
+    }
+
+    await network.uncheck();
+    await first.type("for later");
+    await expect(first.others).toContainText("sent 1, still in the outbox 1");
+    await first.startOver();
+    await network.check();
+    await expect(first.others).toContainText("is connected: nothing sent to it yet");
+    await first.type("after that");
+    await expect(first.others).toContainText("still in the outbox 0, answered 1");
+    await second.finished(1);
+  });
 });
+
+/** With what a request is answered. @param {Page} page @param {string} path */
+const statusOf = (page, path) =>
+  page.evaluate(
+    (path) =>
+      fetch(path).then(
+        ({ status }) => status,
+        () => "cut off",
+      ),
+    path,
+  );
+
+/** Characters of what is kept of a file. @param {Page} page @param {string} path */
+const keptLength = (page, path) =>
+  page.evaluate(async (path) => (await (await caches.match(path))?.text())?.length ?? 0, path);
 
 class ServerPanel {
   /** @param {Page} page */
