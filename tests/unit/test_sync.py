@@ -13,7 +13,6 @@ import pickle
 import queue
 import sys
 import threading
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -309,50 +308,6 @@ def test_in_pyodide_it_names_run_sync(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_module_is_there_without_an_import_of_its_own() -> None:
     assert run_script("import pymailbox; print(pymailbox.sync.open_mailbox.__name__)") == "open_mailbox\n"
-
-
-# -- how long it takes -------------------------------------------------------------------------------------------------
-
-
-def live(mailbox: SyncMailbox) -> None:
-    mailbox.enqueue(b"alice", b"hello")
-    [record] = mailbox.dequeue(1)
-    assert mailbox.ack(record.id)
-
-
-async def live_awaited(mailbox: Mailbox) -> None:
-    await mailbox.enqueue(b"alice", b"hello")
-    [record] = await mailbox.dequeue(1)
-    assert await mailbox.ack(record.id)
-
-
-@pytest.mark.slow
-def test_rate_is_at_least_seven_tenths_of_that_of_the_awaited_verbs(tmp_path: Path) -> None:
-    """By the processor's time, since others work too, and without the disk's, which is the same for both: 0.6 of that
-    is more than 0.7 of the rate. The best of several times, one and the other in turn.
-    """
-    rounds, lives = 9, 50
-    awaited_seconds, seconds = [], []
-
-    async def measure(mailbox: Mailbox) -> float:
-        begin = time.process_time()
-        for _ in range(lives):
-            await live_awaited(mailbox)
-        return time.process_time() - begin
-
-    async def opened() -> Mailbox:
-        return await pymailbox.open_mailbox(f"sqlite:///{tmp_path}/awaited.db#inbox")
-
-    with asyncio.Runner() as runner, sync.open_mailbox(f"sqlite:///{tmp_path}/without.db#inbox") as without:
-        mailbox = runner.run(opened())
-        for _ in range(rounds):
-            awaited_seconds.append(runner.run(measure(mailbox)))
-            begin = time.process_time()
-            for _ in range(lives):
-                live(without)
-            seconds.append(time.process_time() - begin)
-        runner.run(mailbox.close())
-    assert min(awaited_seconds) / min(seconds) >= 0.6
 
 
 # -- threads -----------------------------------------------------------------------------------------------------------
