@@ -41,18 +41,17 @@ class Programs(NamedTuple):
     """On the other backends in Pyodide: they run on CPython too, or cross the border several times a call."""
 
     def in_pyodide(self, runtime: str, backend: str) -> range:
-        """The seeds of a cell there. On IndexedDB no two cells have the same: so many more are run in all."""
-        if backend != "indexeddb":
-            return range(self.elsewhere)
-        first = self.indexeddb * list(PLAN).index(runtime)
-        return range(first, first + self.indexeddb)
+        """The seeds of a cell there. No two runtimes have the same, so that many more are run in all."""
+        count = self.indexeddb if backend == "indexeddb" else self.elsewhere
+        first = count * list(PLAN).index(runtime)
+        return range(first, first + count)
 
     def on_cpython(self, backend: str) -> int:
         """How many a backend has there."""
         return {"jetstream": self.jetstream, "jetstream-3": self.jetstream // 2}.get(backend, self.cpython)
 
 
-PROGRAMS = Programs(cpython=200, indexeddb=20, jetstream=20, elsewhere=3)
+PROGRAMS = Programs(cpython=200, indexeddb=20, jetstream=20, elsewhere=8)
 FEW_PROGRAMS = Programs(cpython=20, indexeddb=3, jetstream=3, elsewhere=3)
 """For daily work, with the option ``--few-programs``."""
 
