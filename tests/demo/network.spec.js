@@ -1,6 +1,5 @@
 // The network that is lost: what two peers of a page have for each other and for the server waits for it, and arrives once.
-// Starting Python takes most of the time, so all of it shares one page and a reload of that, with what else takes two
-// peers that work.
+// Starting Python takes most of the time, so nearly all of it shares one page and a reload of that.
 
 import { DemoPage, OFTEN, expect, lines, test } from "./demo-page.js";
 
@@ -202,31 +201,31 @@ test("what is for the other peer and for the server arrives once: after an outag
   // the browser's own words for what could not be had, and for the server that was killed
   const OWN = /Failed to load resource|not-loaded\.whl|WebSocket|ws:\/\/127\.0\.0\.1/;
   consoleErrors.push(...consoleErrors.splice(0).filter((error) => !OWN.test(error)));
+});
 
-  await test.step("starting over amid floods leaves ledgers that come out, and nothing on its way", async () => {
-    const peers = [first, second];
-    for (const { to, flood } of peers) {
-      await to.selectOption({ index: 1 });
-      await flood.click();
-    }
-    for (const peer of peers) await expect.poll(() => peer.number("done"), OFTEN).toBeGreaterThan(100);
-    page.once("dialog", (dialog) => void dialog.accept());
-    await page.getByRole("button", { name: "Start over" }).press("Enter");
-    for (const { flood, notice } of peers) {
-      await expect(notice).toHaveText("The mailbox is empty.");
-      await expect(flood).toBeEnabled();
-    }
+test("starting over amid floods leaves ledgers that come out, and nothing on its way", async ({ page }) => {
+  const peers = [new DemoPage(page, 0), new DemoPage(page, 1)];
+  await peers[0].open("/");
+  await peers[1].loaded();
+  for (const { flood } of peers) await flood.click();
+  for (const peer of peers) await expect.poll(() => peer.number("done"), OFTEN).toBeGreaterThan(100);
+  page.once("dialog", (dialog) => void dialog.accept());
+  await page.getByRole("button", { name: "Start over" }).press("Enter");
+  for (const { flood, notice } of peers) {
+    await expect(notice).toHaveText("The mailbox is empty.");
+    await expect(flood).toBeEnabled();
+  }
 
-    await network.uncheck();
-    await first.type("for later");
-    await expect(first.others).toContainText("sent 1, still in the outbox 1");
-    await first.startOver();
-    await network.check();
-    await expect(first.others).toContainText("is connected: nothing sent to it yet");
-    await first.type("after that");
-    await expect(first.others).toContainText("still in the outbox 0, answered 1");
-    await second.finished(1);
-  });
+  const network = page.getByRole("switch", { name: "Network" });
+  await network.uncheck();
+  await peers[0].type("for later");
+  await expect(peers[0].others).toContainText("sent 1, still in the outbox 1");
+  await peers[0].startOver();
+  await network.check();
+  await expect(peers[0].others).toContainText("is connected: nothing sent to it yet");
+  await peers[0].type("after that");
+  await expect(peers[0].others).toContainText("still in the outbox 0, answered 1");
+  await peers[1].finished(1);
 });
 
 /** With what a request is answered. @param {Page} page @param {string} path */
