@@ -92,7 +92,7 @@ async def test_no_server_there(connect: dict[str, Any], seconds: float) -> None:
     began = time.monotonic()
     with pytest.raises(StorageUnavailableError, match=f"{HOST}:{port} within {seconds} seconds") as error:
         await open_mailbox(f"nats://{HOST}:{port}/inbox", connect=connect)
-    assert seconds <= time.monotonic() - began < seconds + 3
+    assert seconds <= time.monotonic() - began < seconds + 10
     assert error.value.passing
 
 

@@ -71,4 +71,4 @@ async def test_tls(server: Callable[[str], Server]) -> None:
     context = ssl.create_default_context(cafile=CERTIFICATE)
     await works(f"tls://{guarded.address}/inbox", {"tls": context}, guarded)
     with pytest.raises(StorageUnavailableError, match="CERTIFICATE_VERIFY_FAILED"):
-        await open_mailbox(f"tls://{guarded.address}/inbox", connect={"connect_timeout": 1.0})
+        await open_mailbox(f"tls://{guarded.address}/inbox", connect={"connect_timeout": 5.0})

@@ -23,6 +23,7 @@ SERVERS = ("one",)
 async def test_a_full_stream_takes_claims_and_acknowledgements(servers: Servers, client: Client, stream: str) -> None:
     async with open_mailbox(servers.location("inbox", stream)) as mailbox:
         await limit(client, stream, 8 * 1024 * 1024)
+        cast(JetStreamMailbox, mailbox)._link.space.note(await api(client, f"STREAM.INFO.{stream}"))
         stored, full = await fill(mailbox)
         assert full.passing
         assert stored > 10

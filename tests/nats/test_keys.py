@@ -15,6 +15,7 @@ import nkeys
 import pytest
 
 from pymailbox import ConnectionLostError, StorageUnavailableError, open_mailbox
+from pymailbox.backends.jetstream import JetStreamMailbox
 from tests.nats.test_connecting import server, works
 from tools.nats_servers import Server
 
@@ -86,8 +87,13 @@ async def test_a_file_of_credentials(server: Callable[[str], Server], tmp_path: 
     with pytest.raises(StorageUnavailableError, match=r"(?i)authorization") as error:
         await open_mailbox(location, connect=credentials(time.time() - 60))
     assert not error.value.passing
-    async with open_mailbox(location, connect=credentials(time.time() + 2)) as mailbox:
+    async with open_mailbox(location, connect=credentials(time.time() + 6)) as mailbox:
+        assert isinstance(mailbox, JetStreamMailbox)
         await mailbox.enqueue(b"", b"hello")
-        await asyncio.sleep(3)
+        assert mailbox._away_since is None
+        async with asyncio.timeout(20):
+            while not mailbox._link.is_closed:  # noqa: ASYNC110  no event tells
+                await asyncio.sleep(0.1)
+        assert mailbox._away_since is not None
         with pytest.raises(ConnectionLostError, match="expired"):
             await mailbox.enqueue(b"", b"hello")

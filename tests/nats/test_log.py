@@ -92,6 +92,7 @@ async def test_steps_of_eight_holders_at_once_do_not_hinder_each_other(
             refusals.append(self)
 
     monkeypatch.setattr(writer, "RefusedError", NotedError)
+    monkeypatch.setattr(writer, "_ATTEMPT", 30.0)  # one that is sent again is refused
     async with AsyncExitStack() as stack:
 
         async def opened(name: str, number: int) -> Mailbox:
