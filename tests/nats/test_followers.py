@@ -27,6 +27,7 @@ from pymailbox.backends import notifier
 from pymailbox.backends.jetstream import cleaning, codec, replica, snapshots, state
 from pymailbox.backends.jetstream.replica import Replica
 from pymailbox.contract.moments import now_in_ms
+from tests.nats.asking import counts
 from tools.nats_servers import Servers
 
 SERVERS = ("one",)
@@ -325,6 +326,34 @@ async def test_a_stream_that_another_program_makes_again_is_told_once(
     assert (await idle.status()).queued_messages == 0
     await idle.enqueue(b"", b"new")
     assert [record.payload for record in await idle.dequeue()] == [b"new"]
+    await idle.close()
+
+
+@pytest.mark.parametrize("by", ["nobody", "another program"])
+async def test_a_snapshot_of_a_stream_that_was_deleted_gets_into_no_other(
+    by: str, servers: Servers, client: Client, stream: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever began with it would have messages without bytes, and miss new ones."""
+    idle = await opened(servers, stream, "idle")
+    await idle.enqueue_many(messages(3))
+    assert len(await idle.dequeue(1)) == 1
+    config = (await client.jetstream().stream_info(stream)).config
+    take = snapshots.take
+
+    async def take_too_long(*arguments: Any, **named: Any) -> Any:
+        monkeypatch.setattr(snapshots, "take", take)
+        taken = await take(*arguments, **named)
+        assert await client.jetstream().delete_stream(stream)
+        if by != "nobody":
+            await client.jetstream().add_stream(config)
+        return taken
+
+    monkeypatch.setattr(snapshots, "take", take_too_long)
+    await idle._replica.write_snapshot()
+    async with open_mailbox(servers.location("inbox", stream), connect={"name": "newcomer"}) as newcomer:
+        assert await counts(client, stream, f"{stream}.m.*.s") == {}
+        await newcomer.enqueue(b"", b"new")
+        assert [record.payload for record in await newcomer.dequeue(3)] == [b"new"]
     await idle.close()
 
 

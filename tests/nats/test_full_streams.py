@@ -77,22 +77,33 @@ async def test_a_full_stream_can_be_emptied(
         assert taken == stored
 
 
-async def test_a_message_in_parts_that_does_not_fit_takes_no_room(
-    servers: Servers, client: Client, stream: str
+@pytest.mark.parametrize(
+    "sizes",
+    [
+        pytest.param([9 << 20], id="one message"),
+        pytest.param([2_000_000] * 4, id="several that would fit alone"),
+        pytest.param([700_000, 700_000, 6_000_000], id="small ones beside a large one"),
+    ],
+)
+async def test_what_is_in_parts_and_does_not_fit_takes_no_room(
+    sizes: list[int], servers: Servers, client: Client, stream: str
 ) -> None:
+    large = [NewMessage(b"", bytes(size)) for size in sizes]
     async with open_mailbox(servers.location("inbox", stream)):
         await limit(client, stream, 8 << 20)
     async with (
         open_mailbox(servers.location("inbox", stream)) as mailbox,
         open_mailbox(servers.location("outbox", stream)) as outbox,
+        open_mailbox(servers.location("other", stream)) as other,
     ):
         await mailbox.enqueue(b"", b"small")
-        large = NewMessage(b"", bytes(9 << 20))
         with pytest.raises(StorageFullError):
-            await mailbox.enqueue_many([large])
+            await mailbox.enqueue_many(large)
         (record,) = await mailbox.dequeue()
         with pytest.raises(StorageFullError):
-            await mailbox.ack_and_send(record.id, [(outbox, large)])
+            await mailbox.ack_and_send(record.id, [(outbox, message) for message in large])
+        with pytest.raises(StorageFullError):
+            await mailbox.ack_and_send(record.id, [((outbox, other)[at % 2], each) for at, each in enumerate(large)])
         assert (await api(client, f"STREAM.INFO.{stream}"))["state"]["bytes"] < 1 << 20
         assert await mailbox.ack(record.id)
 

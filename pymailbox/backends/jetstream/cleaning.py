@@ -110,13 +110,18 @@ async def _publish(replica: Replica, stock: Stock, digest: bytes, packed: bytes,
     link, token = replica.link, replica.token
     checkpoint, seq, age, first_body, first_part = stock
     parts: tuple[int, ...] = ()
+    wipes = link.wipes
     data = snapshots.encode_snapshot(checkpoint, seq, digest, packed)
-    if not await link.space.has(len(data), f"a snapshot of the mailbox {replica.name!r}"):
+    what = f"a snapshot of the mailbox {replica.name!r}"
+    if not await link.space.has(len(data), what):
         return
     if len(data) > link.largest:
         parts = await store_parts(link, token, packed)
         data = snapshots.encode_snapshot(checkpoint, seq, digest, b"", parts)
     await replica.keep_foreign()
+    # whoever began with that of a stream that was deleted meanwhile would wait for messages that are no more
+    if link.wipes != wipes or (parts and not await link.space.has(len(data), what)):
+        return
     await link.publish(f"{replica.base}.s", data, _ROLLUP | {"Nats-Expected-Last-Subject-Sequence": str(last)})
     heard = await _heard_by_all(link, replica.base, seq)
     if heard is None:
@@ -130,11 +135,13 @@ async def _publish(replica: Replica, stock: Stock, digest: bytes, packed: bytes,
     if settled:
         await _purge(link, f"{link.stream}.p.{token}", min(settled, first_part or end, *parts[:1]))
     await _purge_steps(replica, first_needed)
-    await _move_stragglers(replica)
+    await _move_stragglers(replica, len(packed))
 
 
-async def _move_stragglers(replica: Replica) -> None:
-    """Stores the oldest messages anew, if most of what came after them is settled: it can be purged then."""
+async def _move_stragglers(replica: Replica, snapshot_size: int) -> None:
+    """Stores the oldest messages anew, if most of what came after them is settled: it can be purged with the next
+    snapshot, for which there has to be room.
+    """
     link, token = replica.link, replica.token
     before, bodies = replica.stragglers_before, replica.log.store.bodies
     if (bodies.first_body or before) >= before:
@@ -142,7 +149,7 @@ async def _move_stragglers(replica: Replica) -> None:
     there = sum((await counts(link, f"{replica.base}.in")).values())
     there += sum((await counts(link, f"{link.stream}.x.*.{token}")).values())
     if there > _MOST_SETTLED * bodies.stream_messages + _FEW:
-        await replica.move(bodies.oldest(before, link.space.at_most(link.largest // 2), MOVED_HEAD))
+        await replica.move(bodies.oldest(before, link.space.at_most(link.largest // 2, snapshot_size), MOVED_HEAD))
 
 
 async def _purge(link: Link, subject: str, end: int) -> None:

@@ -222,11 +222,12 @@ class JetStreamMailbox(EmbeddedMailbox):
 
         async def prepare() -> list[bytes]:
             pieces = []
-            for batch in batches:
-                parts: tuple[int, ...] = ()
-                if codec.size_of(*batch) > self._room:
-                    parts = await _store_parts(link, token, codec.bytes_of(batch))
-                pieces.append(codec.encode_command(Op.ENQUEUE, codec.encode_messages(batch, parts, sent_on)))
+            async with link.space.taking(codec.size_of(*messages)):  # all of it, before parts of any are stored
+                for batch in batches:
+                    parts: tuple[int, ...] = ()
+                    if codec.size_of(*batch) > self._room:
+                        parts = await store_parts(link, token, codec.bytes_of(batch))
+                    pieces.append(codec.encode_command(Op.ENQUEUE, codec.encode_messages(batch, parts, sent_on)))
             return pieces
 
         call.prepare = prepare
@@ -278,12 +279,13 @@ class JetStreamMailbox(EmbeddedMailbox):
             return made.pop(mine, b""), made
 
         async def store() -> tuple[bytes, dict[str, bytes]]:
-            return commands(
-                {
-                    token: await _store_parts(self._link, token, codec.bytes_of(of_token))
-                    for token, of_token in messages.items()
-                }
-            )
+            async with self._link.space.taking(size):  # all of it, before parts of any are stored
+                return commands(
+                    {
+                        token: await store_parts(self._link, token, codec.bytes_of(of_token))
+                        for token, of_token in messages.items()
+                    }
+                )
 
         try:
             await self._follow()
@@ -501,7 +503,9 @@ class JetStreamMailbox(EmbeddedMailbox):
         else:
 
             async def prepare() -> list[bytes]:
-                parts = await _store_parts(link, token, codec.bytes_of_whole(messages))
+                data = codec.bytes_of_whole(messages)
+                async with link.space.taking(len(data)):
+                    parts = await store_parts(link, token, data)
                 return codec.encode_pieces(Op.ADOPT, codec.encode_whole(messages, parts), self._room)
 
             call.prepare = prepare
@@ -657,12 +661,6 @@ def _last(result: Any) -> Any:
 
 def _each(result: Any) -> list[Any]:
     return result if isinstance(result, list) else [result]
-
-
-async def _store_parts(link: Link, token: str, data: bytes) -> tuple[int, ...]:
-    """Nothing is stored if there is not room for all of them: the rest of the stream is for acknowledgements."""
-    await link.space.check(len(data))
-    return await store_parts(link, token, data)
 
 
 async def _note_name(link: Link, name: str) -> None:

@@ -6,7 +6,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 from ...contract.errors import MailboxError, StorageFullError
@@ -48,53 +49,70 @@ class Space:
         self._most: int | None = None
         """Bytes that the stream may hold."""
         self._used = 0
-        """Bytes that it held when they were last counted, and what we have stored since."""
+        """Bytes that it held when they were last counted, and what we were to store then or since."""
+        self._allowed = self._settled = 0
+        """Bytes that ever were to be stored, and those of which the outcome is known."""
         self._heard = 0
         """Bytes of commits that were heard since then."""
-        self._has = True
+        self._refused: set[str] = set()
+        """Snapshots for which there was no room the last time."""
         self._counted_at = 0.0
         self._counting: asyncio.Task[None] | None = None
 
-    def note(self, there: Mapping[str, Any]) -> None:
-        """What the server says of the stream."""
+    def note(self, there: Mapping[str, Any], settled: int | None = None) -> None:
+        """What the server says of the stream, of which it has all that was ``settled`` when it was asked."""
         most = there["config"].get("max_bytes", -1)
         self._most = most if most > 0 else None
-        self._used, self._heard = there["state"]["bytes"], 0
+        under_way = self._allowed - (self._settled if settled is None else settled)
+        self._used, self._heard = there["state"]["bytes"] + under_way, 0
         self._counted_at = self._link.loop.time()
 
-    async def check(self, size: int) -> None:
-        """To be called before so many bytes are stored: keeps that from filling the stream.
+    @asynccontextmanager
+    async def taking(self, size: int) -> AsyncIterator[None]:
+        """Stores so many bytes within it: keeps that from filling the stream.
 
         Raises:
             StorageFullError: there is no room but the reserve.
         """
-        self._used += size
-        if self._is_old or (self._most and self._left < self._reserve):
+        if self._is_old or (self._most and self._left - size < self._reserve):
             await self._count()
-            self._used += size
-        if self._most is not None and self._left < 0:
+        if self._most is not None and self._left < size:
             raise StorageFullError(
                 f"the stream {self._link.stream!r} may hold {self._most} bytes, of which {self._reserve} are "
                 "kept for acknowledgements, and nothing was stored. Acknowledge messages, or raise its max_bytes, and "
                 "try again"
             )
+        self._allowed += size
+        self._used += size
+        try:
+            yield
+        finally:
+            self._settled += size
 
     async def has(self, size: int, what: str) -> bool:
         """Whether all of a snapshot of so many bytes fits in: a part of it would only take what is left for claims and
         acknowledgements. The log says it when that is no longer so.
         """
-        await self._count()
-        had, self._has = self._has, self._most is None or self._left + self._reserve >= size + _MARGIN
-        if had and not self._has:
+        created = await self._ask()  # once: whoever waits for an answer would make a stream that was deleted anew
+        if created != self._link.created:
+            return False  # what is in the snapshot is no more
+        if self._most is None or self._left + self._reserve >= size + _MARGIN:
+            self._refused.discard(what)
+            return True
+        if what not in self._refused:
+            self._refused.add(what)
             _logger.warning(
                 "the stream %r has no room for %s, of %d bytes, so nothing is purged there: raise its max_bytes",
                 *(self._link.stream, what, size),
             )
-        return self._has
+        return False
 
-    def at_most(self, size: int) -> int:
-        """So many bytes, or what is left, if that is less."""
-        return size if self._most is None else max(0, min(size, self._left + self._reserve - _MARGIN))
+    def at_most(self, size: int, snapshot_size: int) -> int:
+        """So many bytes, or what is left beside the next snapshot and what is committed until then, if that is less."""
+        if self._most is None:
+            return size
+        kept = snapshot_size + snapshot_size // _RESERVED + 2 * _MARGIN
+        return max(0, min(size, self._left + self._reserve - self._heard - kept))
 
     def is_short(self, size: int, in_log: int) -> bool:
         """Notes a commit of so many bytes that was heard; whether it is time for a snapshot that lets others be purged,
@@ -112,16 +130,20 @@ class Space:
             self._counting.cancel()
 
     async def _count(self) -> None:
-        self.note(await self._link.patiently(self._ask, "the size of the stream"))
+        await self._link.patiently(self._ask, "the size of the stream")
 
     async def _count_quietly(self) -> None:
         try:
-            self.note(await self._ask())
+            await self._ask()
         except (MailboxError, RefusedError, NotThereError, TimedOutError, CutOffError):
             self._counted_at = self._link.loop.time()  # later
 
-    async def _ask(self) -> Any:
-        return await self._link.api(f"STREAM.INFO.{self._link.stream}")
+    async def _ask(self) -> str:
+        """Notes what the server says; when the stream was created."""
+        settled = self._settled
+        there = await self._link.api(f"STREAM.INFO.{self._link.stream}")
+        self.note(there, settled)
+        return str(there["created"])
 
     @property
     def _is_old(self) -> bool:

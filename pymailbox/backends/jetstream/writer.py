@@ -7,7 +7,7 @@ import json
 import secrets
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
+from contextlib import AbstractAsyncContextManager, nullcontext, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 from uuid import UUID
@@ -439,8 +439,6 @@ class Writer:
             messages.append((self._subject(first, via), codec.encode(self.nonce, number, commands)))
             if self._replica.following and any(call.answer is None for call in calls):
                 sent.expect(number, token, [call.informed for call in calls])
-        if first.stores and not first.makes_room:
-            await self._link.space.check(sum(len(data) for _, data in messages))
 
         def finish() -> None:
             if not sent.results:
@@ -455,7 +453,12 @@ class Writer:
                 call.finish(result)
 
         sent.on_known = finish
-        await self._store(sent, messages, numbers)
+        async with self._room_for(messages if first.stores and not first.makes_room else []):
+            await self._store(sent, messages, numbers)
+
+    def _room_for(self, messages: Sequence[tuple[str, bytes]]) -> AbstractAsyncContextManager[None]:
+        """Stores messages within it, for which there has to be room."""
+        return self._link.space.taking(sum(len(data) for _, data in messages)) if messages else nullcontext()
 
     def _subject(self, call: Call, via: int | None) -> str:
         if call.stores:
@@ -489,14 +492,13 @@ class Writer:
                 continue
             sent, messages, numbers = self._steps(steps, claims)
             sent.on_known = partial(self._finish_steps, steps, late, claims, sent, numbers)
-            if first.own or first.sends:
-                await link.space.check(sum(len(data) for _, data in messages))
             headers = {
                 "Nats-Expected-Last-Subject-Sequence": str(fence),
                 "Nats-Expected-Last-Subject-Sequence-Subject": f"{replica.base}.h.{first.holder:x}",
             }
             try:
-                await self._store(sent, messages, numbers, headers)
+                async with self._room_for(messages if first.own or first.sends else []):
+                    await self._store(sent, messages, numbers, headers)
             except RefusedError as error:
                 if error.code not in CHANGED:
                     raise
