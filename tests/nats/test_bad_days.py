@@ -180,6 +180,40 @@ async def test_a_file_that_has_no_credentials(there: str, tmp_path: Path, monkey
         assert "a secret" not in str(error.value)
 
 
+@pytest.mark.parametrize("option", ["user_credentials", "nkeys_seed"])
+@pytest.mark.parametrize(
+    "secret",
+    [
+        "-----BEGIN NATS USER JWT-----\neyJ0eXAi\n-----BEGIN USER NKEY SEED-----\nSUACSECRET\n",
+        "SUAC" + "SECRET77" * 7,
+        "eyJ0eXAiOiJKV1QiLCJhbGciOiJlZDI1NTE5LW5rZXkifQ.SUACSECRET." + "x" * 300,
+    ],
+)
+async def test_a_secret_that_is_given_as_the_name_of_its_file_is_not_shown(
+    secret: str, option: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    caplog.set_level("DEBUG")
+    monkeypatch.setattr(page, "find_spec", lambda name: object())
+    for given in (secret, (secret, secret)) if option == "user_credentials" else (secret,):
+        with pytest.raises(ValueError, match=f"{option} in connect must name") as error:
+            await open_mailbox(f"nats://{HOST}:1/inbox", connect={option: given})
+        assert error.value.__cause__ is error.value.__context__ is None
+        assert "SECRET" not in f"{error.value!r}{caplog.text}"
+
+
+async def test_a_seed_that_is_none_is_told() -> None:
+    with pytest.raises(StorageUnavailableError, match="invalid seed") as error:
+        await open_mailbox(f"nats://{HOST}:1/inbox", connect={"nkeys_seed_str": "SUACSECRET"})
+    assert "SECRET" not in str(error.value)
+
+
+@pytest.mark.parametrize("files", [(), ("one",), ("one", "two", "three")])
+async def test_credentials_are_in_one_file_or_in_two(files: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(page, "find_spec", lambda name: object())
+    with pytest.raises(ValueError, match=f"user_credentials.* two files, not {len(files)}"):
+        await open_mailbox(f"nats://{HOST}:1/inbox", connect={"user_credentials": files})
+
+
 async def test_a_password_is_not_shown(servers: Servers, stream: str, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("DEBUG")
     password = PASSWORDS["MAILBOXES_PASSWORD"]

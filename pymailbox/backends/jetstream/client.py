@@ -11,13 +11,14 @@ from datetime import UTC, datetime
 from inspect import iscoroutinefunction
 from typing import Any, Final
 
-from nats.aio.client import DEFAULT_BUFFER_SIZE, Client, __version__
+from nats.aio.client import DEFAULT_BUFFER_SIZE, Client, RawCredentials, __version__
 from nats.aio.transport import TcpTransport
 from nats.errors import MaxPayloadError
 from nats.protocol.command import hpub_cmd, pub_cmd
 from nats.protocol.parser import Parser
 
 from ...contract.errors import StorageUnavailableError
+from .page import read_credentials
 from .wire import OnMessage, QuickParser, log_failure
 
 _TYPES: Final[dict[str, type]] = {
@@ -66,6 +67,14 @@ _GROWTH: Final = 1.5
 def _others(where: object, types: Mapping[str, type]) -> list[str]:
     """Attributes that are missing, or of another type."""
     return [name for name, kind in types.items() if not isinstance(getattr(where, name, ...), kind)]
+
+
+def _whole(credentials: Any) -> RawCredentials:
+    """What is in a file of credentials, which may just be written anew: then the next attempt may find it."""
+    try:
+        return RawCredentials(read_credentials(credentials))
+    except ValueError as error:
+        raise ConnectionError(str(error)) from None
 
 
 class _Connection(TcpTransport):
@@ -177,6 +186,12 @@ class LinkClient(Client):
                 feed_data(data)
 
         reader.feed_data = feed
+
+    def _read_creds_user_jwt(self, creds: Any) -> Any:
+        return super()._read_creds_user_jwt(_whole(creds))
+
+    def _read_creds_user_nkey(self, creds: Any) -> bytearray:
+        return super()._read_creds_user_nkey(_whole(creds))
 
     def _take(self, data: bytes) -> bytes:
         """Takes what comes, in the turn in which it does; what is left has to be read."""

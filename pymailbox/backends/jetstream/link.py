@@ -58,6 +58,9 @@ _CLOSE_TIMEOUT: Final = 2.0
 
 _REFUSED_SUBJECT: Final = re.compile(r'permissions violation for \w+ to "([^"]+)"', re.IGNORECASE)
 
+_UNWELCOME: Final = re.compile("authorization|authentication|expired|credentials", re.IGNORECASE)
+"""In what a server says that lets somebody not in."""
+
 _LARGEST_MESSAGE: Final = 1024 * 1024
 """Bytes of one stream message, whatever the server takes."""
 
@@ -232,7 +235,7 @@ class Link:
             ) from None
         try:
             connecting.result()
-        except (NatsError, OSError, ImportError, ValueError, TypeError) as error:
+        except Exception as error:  # also of what signs
             raise StorageUnavailableError(f"cannot connect to {self._where} ({_text(error)})") from error
         try:
             settings.check_version(str(self._nc._server_info["version"]))
@@ -552,11 +555,10 @@ class Link:
         refused = _REFUSED_SUBJECT.search(text)
         if refused:
             self._refuse(refused[1], text)
-        elif not self._inbox and re.search("authorization|authentication|expired|credentials", text, re.IGNORECASE):
-            if not self._refused.done():
-                self._refused.set_result(error)  # type: ignore[arg-type]
-        else:
+        elif self._inbox or isinstance(error, ConnectionError) or not _UNWELCOME.search(text):
             _logger.debug("the NATS client says: %s", text)
+        elif not self._refused.done():
+            self._refused.set_result(error)  # type: ignore[arg-type]
 
     def _refuse(self, told: str, text: str) -> None:
         """The client tells the subject in lower case."""

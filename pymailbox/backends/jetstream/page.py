@@ -29,8 +29,11 @@ _LONGEST_ABSENCE: Final = 1.0
 _KEYS: Final = ("user_credentials", "nkeys_seed", "nkeys_seed_str")
 """What nats-py's `connect` takes that signs with a key."""
 
-_LINES: Final = (b"BEGIN NATS USER JWT", b"BEGIN USER NKEY SEED")
+_LINES: Final = ("BEGIN NATS USER JWT", "BEGIN USER NKEY SEED")
 """In a file of credentials."""
+
+_SECRET: Final = re.compile(r"[\r\n]|S[A-Z2-7]{40}|eyJ[\w-]{20}")
+"""What is in a file of credentials or of a seed, and in no file's name: lines, a seed, a token."""
 
 _LOOPBACK: Final = re.compile(r"ws://(localhost|[^/]*\.localhost|127\.[\d.]+|\[::1\]):\d+", re.IGNORECASE)
 
@@ -58,13 +61,15 @@ def check_keys(options: Mapping[str, Any]) -> None:
 
     Raises:
         StorageUnavailableError: it says what to install.
-        ValueError: a file of credentials is not there, or is none.
+        ValueError: a file of credentials or of a seed is not there, or is none.
     """
     given = next((name for name in _KEYS if options.get(name) is not None), None)
     if given is None:
         return
     if find_spec("nkeys") is not None:
-        if given == "user_credentials":
+        if given == "nkeys_seed":
+            _read(options[given], "nkeys_seed in connect must name a file of a seed")
+        elif given == "user_credentials":
             _check_credentials(options[given])
         return
     how = "pip install 'nats-py[nkeys]'"
@@ -77,17 +82,42 @@ def check_keys(options: Mapping[str, Any]) -> None:
 
 
 def _check_credentials(given: Any) -> None:
-    """Before nats-py reads them: it looks for their first line until it comes, and lets nothing else run meanwhile."""
+    if not isinstance(given, tuple):
+        read_credentials(given)
+        return
+    named = "user_credentials in connect must name a file of credentials, or two files"
+    if len(given) != 2:
+        raise ValueError(f"{named}, not {len(given)}")
+    for file in given:
+        _read(file, named)
+
+
+def read_credentials(given: Any) -> str:
+    """What is in a file of credentials, as nats-py takes it. It is not to read the file itself: it looks for the first
+    line until that comes, and lets nothing else run meanwhile.
+
+    Raises:
+        ValueError: the file is not there, or is none.
+    """
     named = "user_credentials in connect must name a file of credentials"
-    texts = [given.data.encode()] if isinstance(given, UserString) else []
-    for file in given if isinstance(given, tuple) else () if texts else (given,):
-        try:
-            texts.append(Path(file).read_bytes())
-        except (OSError, TypeError, ValueError) as error:
-            raise ValueError(f"{named}: {error}") from error
-    if len(texts) == 1 and not all(line in texts[0] for line in _LINES):
+    text = given.data if isinstance(given, UserString) else _read(given, named).decode(errors="replace")
+    if not all(line in text for line in _LINES):
         where = "it" if isinstance(given, UserString) else repr(str(given))
         raise ValueError(f"{named}: there is no NATS USER JWT or no USER NKEY SEED in {where}")
+    return str(text)
+
+
+def _read(file: Any, named: str) -> bytes:
+    """What is in a file, or a ``ValueError`` that begins with what has ``named`` it. Whoever gives a secret and not the
+    name of its file must not find it in a log.
+    """
+    try:
+        return Path(file).read_bytes()
+    except (OSError, TypeError, ValueError) as error:
+        told = f"{error.strerror}: {str(file)!r}" if isinstance(error, OSError) else str(error)
+    if _SECRET.search(str(file)):
+        told = "this is no name of one, but what may be in it"
+    raise ValueError(f"{named}: {told}")
 
 
 def check_for_page(servers: Sequence[str], origin: str) -> None:
