@@ -6,12 +6,15 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from importlib.metadata import version
+from pathlib import Path
+from socket import socket
 from typing import Any, NoReturn
 
 import pytest
 
 pytest.importorskip("nats")
 
+import nkeys
 from nats.aio.client import Client
 from nats.protocol.parser import Parser
 
@@ -33,6 +36,8 @@ def usual(_: int, __: int, line: bytes) -> bytes:
 class Server:
     """Says INFO, and then what it is told to."""
 
+    info = INFO
+
     def __init__(self, answer: Answer) -> None:
         self.writers: list[asyncio.StreamWriter] = []
         self._answer = answer
@@ -40,7 +45,7 @@ class Server:
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.writers.append(writer)
         connection, number = len(self.writers), 0
-        writer.write(INFO)
+        writer.write(self.info)
         with suppress(OSError):
             while line := await reader.readline():
                 number += 1
@@ -254,7 +259,7 @@ async def test_who_is_offline_for_long_tries_less_and_less_until_somebody_is_in_
         raise ConnectionRefusedError
 
     def longest(least: float, most: float) -> float:
-        assert least == most / 2
+        assert least == (most / 2 if pauses else 0)
         pauses.append(most)
         return most
 
@@ -266,7 +271,8 @@ async def test_who_is_offline_for_long_tries_less_and_less_until_somebody_is_in_
             without_network.setattr(client_module._Connection, "connect", refuse_all)
             server.cut()
             await until(lambda: len(attempts) == 6)
-            assert pauses[:5] == pytest.approx([0.03, 0.045, 0.0675, 0.1, 0.1])
+            assert pauses[:6] == pytest.approx([0.02, 0.03, 0.045, 0.0675, 0.1, 0.1])
+            pauses[1:] = []
             monkeypatch.setattr(client_module, "_LONGEST_PAUSE", 600.0)
             monkeypatch.setattr(client_module, "_FIRST_PAUSE", 600.0)
             await until(lambda: pauses[-1] == 600)
@@ -276,6 +282,87 @@ async def test_who_is_offline_for_long_tries_less_and_less_until_somebody_is_in_
             await until(lambda: pauses[-2:] == [600, 600])
         client.hurry()
         await until(lambda: client.is_connected)
+
+
+@pytest.fixture
+def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The longest that each of them may be; none takes time."""
+    longest: list[float] = []
+
+    def none(_: float, most: float) -> float:
+        longest.append(most)
+        return 0.0
+
+    monkeypatch.setattr("random.uniform", none)
+    return longest
+
+
+async def test_whoever_waits_for_the_first_connection_tries_often(pauses: list[float]) -> None:
+    client = LinkClient()
+    with socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        options: Any = {"max_reconnect_attempts": -1, "reconnect_time_wait": 0.001, "error_cb": ignored}
+        connecting = asyncio.create_task(client.connect(f"nats://127.0.0.1:{unused.getsockname()[1]}", **options))
+        async with asyncio.timeout(SECONDS):
+            await until(lambda: len(pauses) >= 20)
+        connecting.cancel()
+        with suppress(asyncio.CancelledError):
+            await connecting
+    await client.close()
+    assert pauses[0] == pytest.approx(0.15)
+    assert max(pauses) == 0.5
+
+
+@pytest.mark.usefixtures("hasty")
+async def test_a_server_that_only_lets_in_is_tried_less_and_less_and_is_away(pauses: list[float]) -> None:
+    def silent(connection: int, number: int, line: bytes) -> bytes:
+        return b"" if 1 < connection < 5 and number > 2 else usual(connection, number, line)
+
+    async with connected(silent) as (client, server):
+        assert client.away_since is None
+        server.cut()
+        await until(lambda: len(server.writers) == 2 and client.is_connected)
+        since: Any = client.away_since
+        assert since is not None
+        await until(lambda: len(server.writers) == 4)
+        assert client.away_since == since
+        await until(lambda: client.away_since is None)
+        assert client.is_connected
+        assert pauses == pytest.approx([0.1, 0.15, 0.225, 0.3375])
+
+
+async def test_credentials_that_are_just_written_anew_are_read_when_they_are_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """nats-py would read half of them for ever."""
+    seed = nkeys.encode_seed(bytes(32), nkeys.PREFIX_BYTE_USER).decode()
+    whole = "".join(
+        f"-----BEGIN {name}-----\n{text}\n------END {name}------\n"
+        for name, text in (("NATS USER JWT", "jwt"), ("USER NKEY SEED", seed))
+    )
+    file = tmp_path / "alice.creds"
+    file.write_text(whole, "utf-8")
+    monkeypatch.setattr(Server, "info", INFO.replace(b"{", b'{"nonce":"n","auth_required":true,'))
+    told: list[str] = []
+    heard: list[bytes] = []
+
+    async def note(error: Exception) -> None:
+        told.append(str(error))
+
+    def answer(connection: int, number: int, line: bytes) -> bytes:
+        heard.append(line)
+        return usual(connection, number, line)
+
+    async with connected(answer, user_credentials=str(file), error_cb=note) as (client, server):
+        for half in (whole[:20], whole[20:], ""):
+            file.write_text(half, "utf-8")
+            told.clear()
+            server.cut()
+            await until(lambda: any("credentials" in each for each in told))
+            file.write_text(whole, "utf-8")
+            await until(lambda: client.is_connected)
+        assert all(b'"jwt": "jwt"' in line for line in heard if line.startswith(b"CONNECT"))
+        assert not any(seed in each for each in told)
 
 
 # -- ending ------------------------------------------------------------------------------------------------------------
@@ -293,6 +380,20 @@ async def test_a_client_that_ends_says_so_though_something_was_still_to_be_sent(
             await client.close()
         assert ended == [True]
         assert transport._io_writer.is_closing()
+
+
+async def test_a_client_that_the_server_has_closed_is_away() -> None:
+    """As when credentials expire: nats-py does not try to connect again."""
+
+    def expired(connection: int, number: int, line: bytes) -> bytes:
+        if line.startswith(b"SUB"):
+            return b"-ERR 'User Authentication Expired'\r\n"
+        return usual(connection, number, line)
+
+    async with connected(expired) as (client, _):
+        assert client.away_since is None
+        await client.listen("a", lambda *_: None)
+        await until(lambda: client.is_closed and client.away_since)
 
 
 async def test_a_client_that_is_given_no_time_to_end_leaves_no_socket() -> None:

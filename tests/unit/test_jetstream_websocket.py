@@ -93,8 +93,12 @@ async def test_an_attempt_that_failed_is_over_when_the_next_one_begins(websocket
     (before,) = FakeSocket.made
     late = before.listeners["message"]
     before.receive(b"MSG a 1 3\r\none\r\n")
-    await client._connect_to_server(server)
-    assert before.is_closed
+    client._attempts = 20
+    connecting = asyncio.create_task(client._connect_to_server(server))
+    await asyncio.sleep(0)
+    assert before.is_closed  # before the pause
+    client.hurry()
+    await connecting
     assert before.listeners == {}
     late(SimpleNamespace(data=SimpleNamespace(to_bytes=lambda: b"MSG a 1 3\r\ntwo\r\nMSG a 1 500\r\nhalf")))
     FakeSocket.made[1].receive(b"MSG a 1 5\r\nthree\r\n")

@@ -60,6 +60,9 @@ _FIRST_PAUSE: Final = 0.1
 _LONGEST_PAUSE: Final = 10.0
 """Seconds between two rounds of attempts to connect, less a random part of up to a half."""
 
+_LONGEST_FIRST_PAUSE: Final = 0.5
+"""The same while the first connection is waited for, which has to be there in time."""
+
 _GROWTH: Final = 1.5
 """By which the next pause is longer: who was away for long hears a little later that the server is back."""
 
@@ -111,7 +114,7 @@ class LinkClient(Client):
         """Whether something was sent since anything came: what follows goes together, at the end of the turn."""
         self._ending: asyncio.Handle | None = None
         self.away_since: datetime | None = None
-        """Since when there has been no connection; None while there is one."""
+        """Since when there has been no connection that works; None while there is one."""
         self._attempts = 0
         """To connect, since that has worked or somebody was in a hurry."""
         self._hurried = asyncio.Event()
@@ -141,6 +144,8 @@ class LinkClient(Client):
                 self._transport.close()  # type: ignore[no-untyped-call]
             await self._error_cb(error)
         finally:
+            if self.is_closed:
+                self.away_since = self.away_since or datetime.now(UTC)
             if self.is_closed and not was_closed and self.on_closed is not None:
                 self.on_closed()
 
@@ -173,7 +178,8 @@ class LinkClient(Client):
     async def _process_connect_init(self) -> None:
         self._parser.reset()  # of an attempt that came no further
         await super()._process_connect_init()
-        self._attempts, self.away_since = 0, None
+        if self._is_first:
+            self._came_back()
         connection, reader = self._transport, getattr(self._transport, "_io_reader", None)
         if reader is None or not isinstance(getattr(reader, "_buffer", None), bytearray):
             return  # then nats-py's task has to wake
@@ -260,10 +266,12 @@ class LinkClient(Client):
         # who asked for it gave up long before, or has sent it again
         self._pending.clear()
         self._pending_data_size = 0
-        self.away_since = datetime.now(UTC)
+        self.away_since = self.away_since or datetime.now(UTC)
         while True:
             try:
                 await super()._attempt_reconnect()
+                if self.is_connected:  # else this attempt was cancelled
+                    self._came_back()
                 return
             except Exception as error:  # which nats-py does not expect: it would never try again
                 if self.is_closed or self._reconnection_task is not asyncio.current_task():
@@ -272,6 +280,14 @@ class LinkClient(Client):
                 await self._error_cb(error)
                 self._status = self.RECONNECTING
                 await asyncio.sleep(self.options["reconnect_time_wait"])
+
+    @property
+    def _is_first(self) -> bool:
+        """Whether no connection was lost so far: the first is waited for, or there."""
+        return self._reconnection_task is None
+
+    def _came_back(self) -> None:
+        self._attempts, self.away_since = 0, None
 
     def hurry(self) -> None:
         """Lets the next attempt to connect begin now, and others soon after it."""
@@ -284,12 +300,14 @@ class LinkClient(Client):
         """
         rounds, already_in_this = divmod(self._attempts, len(self._server_pool) or 1)
         self._attempts += 1
-        if rounds and not already_in_this:
-            longest = min(_FIRST_PAUSE * _GROWTH ** min(rounds, 20), _LONGEST_PAUSE)
-            self._hurried.clear()
-            with suppress(TimeoutError):
-                async with asyncio.timeout(random.uniform(longest / 2, longest)):
-                    await self._hurried.wait()
+        if already_in_this or (self._is_first and not rounds):
+            return
+        most = _LONGEST_FIRST_PAUSE if self._is_first else _LONGEST_PAUSE
+        longest = min(_FIRST_PAUSE * _GROWTH ** min(rounds, 20), most)
+        self._hurried.clear()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(random.uniform(longest / 2 if rounds else 0, longest)):
+                await self._hurried.wait()
 
     async def _connect_to_server(self, s: Any) -> None:
         self._end_attempt()

@@ -45,10 +45,16 @@ CONNECT_TIMEOUT: Final = 10.0
 """Seconds within which a server has to be there, unless ``connect_timeout`` of ``connect`` says otherwise."""
 
 _LEAST_ATTEMPT: Final = 3.0
-"""Seconds of an attempt to connect to one server: a third of all, or these, if they are more."""
+"""Seconds of an attempt to connect to one server: a third of all, but no less than these."""
+
+_LONGEST_ATTEMPT: Final = 10.0
+"""And no more: another server may be there, and a commit waits only for ``PATIENCE``."""
 
 PATIENCE: Final = 60.0
 """Seconds for which a commit is sent again while its outcome is unknown."""
+
+_HURRIED_FOR: Final = 1.0
+"""Seconds after which whoever still waits for a server has to hurry again."""
 
 SEQUENCE_HEADER: Final = "Nats-Sequence"
 """The server sets it on each message that it reads from a stream, whose own headers may be any."""
@@ -120,6 +126,7 @@ class Link:
         self._inbox = ""
         self._asked: dict[str, tuple[set[str], asyncio.Future[Answer]]] = {}
         self._asks = 0
+        self._hurried_at = 0.0
         self._closing: asyncio.Future[None] | None = None
         self._opening: asyncio.Task[None] | None = None
         self._refused: asyncio.Future[NatsError] = self.loop.create_future()
@@ -254,7 +261,7 @@ class Link:
             "reconnect_time_wait": 0.1,
             "name": "pymailbox",
             **self._connect_options,
-            "connect_timeout": max(_LEAST_ATTEMPT, self._connect_timeout / 3),
+            "connect_timeout": min(max(_LEAST_ATTEMPT, self._connect_timeout / 3), _LONGEST_ATTEMPT),
         }
         for name in ("error_cb", "reconnected_cb", "servers", "allow_reconnect"):
             if name in self._connect_options:
@@ -279,7 +286,7 @@ class Link:
 
     async def _find_stream(self, create: bool) -> None:
         """Finds the stream, or makes it; notes whether it is another one than before."""
-        deadline = self.loop.time() + self._connect_timeout
+        deadline = self.loop.time() + self._time_to_find
         while True:
             try:
                 found = await self._look_for_stream(create)
@@ -298,12 +305,18 @@ class Link:
                     raise StorageUnavailableError(
                         f"JetStream does not answer at {self._where}. A cluster needs most of its servers", passing=True
                     ) from None
+            self.keep_hurrying()
             await asyncio.sleep(0.1)
         if self.created and found != self.created:
             self.wipes += 1
             for replica in list(self.replicas.values()):
                 replica.start_afresh()
         self.created = found
+
+    @property
+    def _time_to_find(self) -> float:
+        """Seconds in which the stream has to be found: once it was there, whoever looks has patience of its own."""
+        return CONNECT_TIMEOUT if self.created else self._connect_timeout
 
     async def _look_for_stream(self, create: bool) -> str:
         try:
@@ -326,7 +339,7 @@ class Link:
             ValueError: it has fewer of them than the location asks for.
         """
         wanted = settings.wanted(self.stream, self.address.replicas)
-        until = self.loop.time() + self._connect_timeout / 3
+        until = self.loop.time() + self._time_to_find / 3
         while True:
             try:
                 return await self.api(f"STREAM.CREATE.{self.stream}", wanted)
@@ -500,12 +513,19 @@ class Link:
                 cause = error
             if self.loop.time() > deadline or self._nc.is_closed:
                 self.lost(what, cause)
+            self.keep_hurrying()
             await asyncio.sleep(0.1)
 
     def hurry(self) -> None:
         """Somebody wants an answer: a server that was away for long is looked for now."""
         if not self.is_connected:
+            self._hurried_at = self.loop.time()
             self._nc.hurry()
+
+    def keep_hurrying(self) -> None:
+        """The same while somebody still waits, once a second: the pauses between attempts would grow meanwhile."""
+        if self.loop.time() >= self._hurried_at + _HURRIED_FOR:
+            self.hurry()
 
     @property
     def connections(self) -> int:
@@ -518,8 +538,8 @@ class Link:
 
     @property
     def away_since(self) -> datetime | None:
-        """Since when there has been no connection; None while there is one."""
-        return self._nc.away_since
+        """Since when there has been no connection; None while there is one, or if it was closed here."""
+        return None if self.is_connected or self._closing is not None else self._nc.away_since
 
     @property
     def is_closed(self) -> bool:

@@ -202,10 +202,10 @@ class PageClient(LinkClient):
     ssl_context = None  # type: ignore[assignment]  # the browser has its own
 
     async def _connect_to_server(self, s: Any) -> None:
+        self._end_attempt()
         await self._pause()
         s.last_attempt = time.monotonic()
         await whereabouts().back()
-        self._end_attempt()
 
         def take(data: bytes) -> bytes:
             return self._take(data) if self._transport is connection else b""

@@ -667,6 +667,7 @@ class Writer:
                 raise WipedError(link.stream)
             if link.loop.time() > deadline or link.is_closed:
                 self._lose(cause)
+            link.keep_hurrying()
             await asyncio.sleep(_PAUSE)
             if sent.is_known:
                 return
