@@ -292,6 +292,10 @@ class LinkClient(Client):
     def hurry(self) -> None:
         """Lets the next attempt to connect begin now, and others soon after it."""
         self._attempts = 0
+        self.try_now()
+
+    def try_now(self) -> None:
+        """Ends a pause; the next ones are as long as they would have been."""
         self._hurried.set()
 
     async def _pause(self) -> None:

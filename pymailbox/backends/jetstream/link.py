@@ -54,7 +54,7 @@ PATIENCE: Final = 60.0
 """Seconds for which a commit is sent again while its outcome is unknown."""
 
 _HURRIED_FOR: Final = 1.0
-"""Seconds after which whoever still waits for a server has to hurry again."""
+"""Seconds after which whoever still waits for a server lets it be looked for again."""
 
 SEQUENCE_HEADER: Final = "Nats-Sequence"
 """The server sets it on each message that it reads from a stream, whose own headers may be any."""
@@ -523,9 +523,11 @@ class Link:
             self._nc.hurry()
 
     def keep_hurrying(self) -> None:
-        """The same while somebody still waits, once a second: the pauses between attempts would grow meanwhile."""
-        if self.loop.time() >= self._hurried_at + _HURRIED_FOR:
-            self.hurry()
+        """While somebody still waits there is an attempt each second, though the pauses between them grow."""
+        now = self.loop.time()
+        if not self.is_connected and now >= self._hurried_at + _HURRIED_FOR:
+            self._hurried_at = now
+            self._nc.try_now()
 
     @property
     def connections(self) -> int:
