@@ -58,9 +58,9 @@ export class PendingReleases {
   }
 
   /**
-   * Whether a transaction has found that others have taken what a past life held; until it is committed, that life does
-   * not count as over. The life after it has held nothing that anybody received, so no call in that transaction is about
-   * what it claims there.
+   * Whether a transaction has found that others have taken what a past life held; until it is committed, that life
+   * does not count as over. The life after it has held nothing that anybody received, so no call in that transaction is
+   * about what it claims there.
    * @param {WriteTransaction} tx
    */
   isTakenIn(tx) {
