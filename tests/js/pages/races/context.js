@@ -52,7 +52,10 @@ const CALLS = {
   delete: (_, { name }) => deleteMailbox(name),
 };
 
-/** Opens a mailbox, and perhaps another one beside it; if that fails, neither is open. @param {any} handle @param {any} given */
+/**
+ * Opens a mailbox, and perhaps another one beside it; if that fails, neither is open.
+ * @param {any} handle @param {any} given
+ */
 async function open(handle, { name, beside, options }) {
   const mailbox = await openMailbox(name, options);
   try {
