@@ -129,7 +129,7 @@ export class Holder {
    * @param {Life} life @param {WriteTransaction} tx
    */
   isOverIn(life, tx) {
-    return life.over || this.pending.isTakenIn(life, tx);
+    return life.over || this.pending.isTakenIn(tx);
   }
 
   // -- what is to be released -----------------------------------------------------------------------------------------

@@ -58,12 +58,14 @@ export class PendingReleases {
   }
 
   /**
-   * Whether a transaction has found that others have taken what a life held; until it is committed, that life does not
-   * count as over.
-   * @param {Life} life @param {WriteTransaction} tx
+   * Whether a transaction has found that others have taken what a past life held; until it is committed, that life
+   * does not count as over. The life after it has held nothing that anybody received, so no call in that transaction is
+   * about what it claims there.
+   * @param {WriteTransaction} tx
    */
-  isTakenIn(life, tx) {
-    return this.#past.get(life)?.takenIn === tx;
+  isTakenIn(tx) {
+    for (const { takenIn } of this.#past.values()) if (takenIn === tx) return true;
+    return false;
   }
 
   /** Whether the transaction that releases it must cover the unload notes. */
@@ -113,6 +115,8 @@ export class PendingReleases {
     // a lock may be lost while a transaction is filled: then it has more to do than at first
     const lives = [...this.#past].filter(([, { doneIn }]) => doneIn !== tx);
     const owed = [...this.#owed].filter(([, { doneIn }]) => doneIn !== tx);
+    // then what is owed was among it, and what has its ids now was claimed in this transaction
+    const isOwedTaken = this.isTakenIn(tx);
     /** @type {Life[]} */
     const taken = [];
     let [released, anyInherited] = [0, false];
@@ -124,8 +128,9 @@ export class PendingReleases {
       if (noted) tx.store("notes").delete(life.id);
       if (!inherited) released += countOf(await tx.run(state, state.releaseAll(life.id)));
       else if (state.bequeath(life.id, heir, terms)) anyInherited = true;
-      // what a lost life still had has never belonged to the lives after it, so these have lost nothing either
-      else if (held && !anyInherited) {
+      // what a lost life still had has never belonged to the lives after it, so these have lost nothing either; if they
+      // hold something already, it was inherited in a commit of which nobody knew whether it was one
+      else if (held && !anyInherited && !state.claims.has(heir)) {
         taken.push(life);
         past.takenIn = tx;
       }
@@ -136,7 +141,7 @@ export class PendingReleases {
       tx,
       state,
       heir,
-      owed.map(([, { id }]) => id),
+      isOwedTaken ? [] : owed.map(([, { id }]) => id),
     );
     tx.afterCommit.push(() => {
       for (const [life, { noted, doneIn }] of lives) {

@@ -284,7 +284,14 @@ export class MailboxInspector extends Base {
       return;
     }
     const asked = this.#offset;
-    const items = await itemsOf(mailbox, chosen, offset);
+    /** @type {Item[]} */
+    const items = [];
+    // a call shows fewer than asked for if they are large
+    for (let count = Math.min(PAGE, total - offset); items.length < count; ) {
+      const more = await itemsOf(mailbox, chosen, offset + items.length, count - items.length);
+      if (more.length === 0) break;
+      items.push(...more);
+    }
     // the visitor has chosen something else meanwhile, or the element is gone
     if (this.#mailbox !== mailbox || this.#tabs.chosen !== chosen || this.#offset !== asked) return;
     this.#offset = offset;
@@ -378,11 +385,13 @@ export class MailboxInspector extends Base {
       const { deadLetters: all } = await mailbox.status();
       let done = 0;
       // letters that die meanwhile are left alone
-      for (let left = all; left > 0 && mailbox === this.#mailbox; left -= BATCH) {
+      for (let left = all; left > 0 && mailbox === this.#mailbox; ) {
         const { deadLetters } = await mailbox.status();
         const limit = Math.min(BATCH, left);
         const letters = await mailbox.deadLetters({ limit, offset: Math.max(0, deadLetters - limit) });
         if (letters.length === 0) break;
+        // fewer than asked for if they are large
+        left -= letters.length;
         const outcomes = await Promise.all(letters.reverse().map(({ record }) => mailbox[verb](record.id)));
         done += outcomes.filter((outcome) => outcome).length;
         setText(this.#outcome, `${PAST[verb]} ${format.number(done)} of ${format.count(all, "dead letter")}…`);
@@ -496,12 +505,15 @@ const PAST = { redrive: "Redriven:", discard: "Discarded:" };
 const totalOf = (stats, kind) =>
   ({ queued: stats.queuedMessages, inflight: stats.inflightMessages, dead: stats.deadLetters })[kind];
 
-/** A page of messages. @param {Mailbox} mailbox @param {Kind} kind @param {number} offset @returns {Promise<Item[]>} */
-async function itemsOf(mailbox, kind, offset) {
+/**
+ * Some messages.
+ * @param {Mailbox} mailbox @param {Kind} kind @param {number} offset @param {number} limit @returns {Promise<Item[]>}
+ */
+async function itemsOf(mailbox, kind, offset, limit) {
   if (kind === "dead") {
-    return (await mailbox.deadLetters({ limit: PAGE, offset })).map((letter) => ({ record: letter.record, letter }));
+    return (await mailbox.deadLetters({ limit, offset })).map((letter) => ({ record: letter.record, letter }));
   }
-  const records = await mailbox.peek({ limit: PAGE, offset, status: kind });
+  const records = await mailbox.peek({ limit, offset, status: kind });
   if (kind === "queued") return records.map((record) => ({ record }));
   const holders = await whereHeld(
     mailbox,

@@ -267,7 +267,7 @@ class Mailbox(ABC):
     async def dead_letters(self, limit: int | None = None, *, offset: int = 0) -> list[DeadLetter]:
         """The newest ``limit`` (else ``batch_size``) dead letters, the newest first; ``offset`` are passed over.
 
-        In a browser there are fewer if they hold more than 256 MiB.
+        In a browser there are fewer if they hold more than 256 MiB; the next ones are at ``offset`` plus those shown.
         """
         self._lacks(Capability.DEAD_LETTERS)
 
@@ -308,7 +308,7 @@ class Mailbox(ABC):
 
         Queued ones come first, in the order in which they would be handed out, then those not yet due, by their due
         time; then those inflight, in the same order. With ``status``, only messages with that status. In a browser
-        there are fewer if they hold more than 256 MiB.
+        there are fewer if they hold more than 256 MiB; the next ones are at ``offset`` plus those shown.
         """
         self._lacks(Capability.PEEK)
 

@@ -181,6 +181,12 @@ const WRONG = {
     drain([]);
     judge.finish([]);
   },
+  "sent was sent to another mailbox": ({ a, b, call, enqueue, dequeue }) => {
+    enqueue("m");
+    dequeue(a, ["m"]);
+    call(a, "ackAndSend", { id: "id of m", label: "sent", isBeside: true }, true);
+    dequeue(b, ["sent"]);
+  },
   "sent is lost": ({ judge, a, b, call, enqueue, dequeue, drain }) => {
     enqueue("m");
     dequeue(a, ["m"]);

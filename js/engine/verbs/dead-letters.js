@@ -179,14 +179,17 @@ export async function listDeadLetters(tx, state, limit, offset, bytes) {
       const next = numbers.slice(letters.length, letters.length + READ_AT_ONCE);
       const read = await Promise.all(next.map((number) => letterIn(tx, state, number)));
       letters.push(...read);
-      for (const letter of read) left -= letter?.frame.length ?? 0;
+      for (const letter of read) left -= letter === undefined ? 0 : sizeOf(letter);
     }
   } while (letters.includes(undefined));
   await tellOfUnavailable(tx, state, "dead");
   const readable = letters.filter((letter) => letter !== undefined);
   let left = bytes;
-  return batchOf(readable.filter(({ frame }, i) => (left -= frame.length) >= 0 || i === 0));
+  return batchOf(readable.filter((letter, i) => (left -= sizeOf(letter)) >= 0 || i === 0));
 }
+
+/** About how many bytes it takes to show it. @param {import("../../model/types.js").StoredDeadLetter} letter */
+const sizeOf = ({ frame, reason, error = "" }) => frame.length + reason.length + error.length;
 
 /**
  * A dead letter; undefined if it cannot be read at present.

@@ -13,7 +13,7 @@ import { tellOfUnavailable } from "../unavailable-values.js";
  * @param {import("../../model/state.js").MailboxState} state
  * @param {number} limit @param {number | undefined} status
  * @param {number} offset how many are passed over; they are not read
- * @param {number} bytes of payload after which no further message is shown
+ * @param {number} bytes after which no further message is shown
  * @returns {Promise<Uint8Array>} a batch
  * @throws {import("../read-transaction.js").Unreadable}
  */
@@ -30,7 +30,7 @@ export async function peek(tx, state, limit, status, offset, bytes) {
       if (left <= 0) return;
       const entries = await tx.entries(state, runs, as, left, passedOver);
       for (const entry of entries) {
-        left -= entry.frame.payloadBytes;
+        left -= entry.frame.end - entry.frame.offset;
         if (left >= 0 || shown.length === 0) shown.push(entry);
       }
       if (entries.length < countOf(runs)) left = 0;

@@ -281,6 +281,20 @@ async def check_more_than_one_array_holds_is_shown_in_parts() -> None:
         assert parts == [[b"9"], [b"8"], [b"3", b"2"], [b"2"]], parts
 
 
+async def check_what_is_shown_with_a_payload_counts_towards_what_fits() -> None:
+    here = await new_context({"shownBytes": 10_000})
+    async with await here.open("shown with senders") as mailbox:
+        for _ in range(9):
+            await mailbox.enqueue(bytes(6000), b"")
+        assert len(await mailbox.peek(100)) == 1
+    async with await here.open("shown with reasons") as mailbox:
+        for i in range(9):
+            await mailbox.enqueue(b"s", b"")
+            (record,) = await mailbox.dequeue()
+            assert await mailbox.dead_letter(record.id, "r" * (6000 if i < 3 else 1000))
+        assert [len(await mailbox.dead_letters(offset=at)) for at in (0, 5, 6, 8)] == [6, 2, 1, 1]
+
+
 async def check_store_that_does_not_open_says_what_to_do() -> None:
     here = await new_context()
     for name, kind, advice in (

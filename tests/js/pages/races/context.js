@@ -52,6 +52,21 @@ const CALLS = {
   delete: (_, { name }) => deleteMailbox(name),
 };
 
+/**
+ * Opens a mailbox, and perhaps another one beside it; if that fails, neither is open.
+ * @param {any} handle @param {any} given
+ */
+async function open(handle, { name, beside, options }) {
+  const mailbox = await openMailbox(name, options);
+  try {
+    if (beside !== undefined) besides.set(handle, await openMailbox(beside, options));
+    mailboxes.set(handle, mailbox);
+  } catch (error) {
+    await mailbox.close();
+    throw error;
+  }
+}
+
 globalThis.onmessage = async ({ data }) => {
   if (data.gate) return beginFaults(data.gate);
   if (data.fault) return planFault(data.fault, data.after);
@@ -61,10 +76,8 @@ globalThis.onmessage = async ({ data }) => {
   const { call, handle, verb, given } = data;
   try {
     let value;
-    if (verb === "open") {
-      mailboxes.set(handle, await openMailbox(given.name, given.options));
-      if (given.beside !== undefined) besides.set(handle, await openMailbox(given.beside, given.options));
-    } else value = told(await CALLS[verb](mailboxes.get(handle), given, besides.get(handle)));
+    if (verb === "open") await open(handle, given);
+    else value = told(await CALLS[verb](mailboxes.get(handle), given, besides.get(handle)));
     postMessage({ returned: call, value, locks: locksOf() });
   } catch (error) {
     const { name, message, stack } = /** @type {Error} */ (error);

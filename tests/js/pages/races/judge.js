@@ -232,6 +232,7 @@ export class Judge {
       const message = this.#messages.get(label);
       if (message === undefined) throw new Wrong(`${label} is handed out, and nobody sent it`);
       if (message.refused) throw new Wrong(`${label} is handed out, and was refused`);
+      if (message.isBeside && call.handle.name !== "the last") throw new Wrong(`${label} was sent to another mailbox`);
       if (message.id !== undefined && message.id !== id) throw new Wrong(`${label} is handed out under another id`);
       this.#store(message, id);
       if (message.removed !== undefined && message.removed.returned < call.called) {
@@ -299,6 +300,7 @@ export class Judge {
     for (const label of labels) {
       const message = this.#messages.get(label);
       if (message === undefined) throw new Wrong(`${label} is shown, and nobody sent it`);
+      if (message.isBeside) throw new Wrong(`${label} is shown, and was sent to another mailbox`);
       if (message.removed !== undefined && message.removed.returned < call.called)
         throw new Wrong(`${label} is shown after it was removed`);
     }
