@@ -137,12 +137,7 @@ export class PendingReleases {
     }
     for (const [, one] of owed) one.doneIn = tx;
     // after that, since these may be messages that a past life held
-    released += await releaseIn(
-      tx,
-      state,
-      heir,
-      isOwedTaken ? [] : owed.map(([, { id }]) => id),
-    );
+    released += await releaseIn(tx, state, heir, isOwedTaken ? [] : owed.map(([, { id }]) => id));
     tx.afterCommit.push(() => {
       for (const [life, { noted, doneIn }] of lives) {
         // it has been noted again since
