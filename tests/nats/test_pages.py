@@ -183,8 +183,8 @@ def test_a_page_that_was_offline_for_long_is_back_at_once(told: str, page: Harne
         from pymailbox.backends.jetstream import client
 
         mailbox = await open_mailbox({location_of(servers, "ws", "pages")!r}, connect={user("mailboxes")!r})
-        pauses = client._FIRST_PAUSE, client._LONGEST_PAUSE
-        client._FIRST_PAUSE = client._LONGEST_PAUSE = 600.0
+        pauses = client._GROWTH, client._LONGEST_PAUSE
+        client._GROWTH, client._LONGEST_PAUSE = 6000.0, 600.0
 
         async def until(reached):
             async with asyncio.timeout({SECONDS}):
@@ -204,7 +204,7 @@ def test_a_page_that_was_offline_for_long_is_back_at_once(told: str, page: Harne
         )
     page.run_async(
         """
-        client._FIRST_PAUSE, client._LONGEST_PAUSE = pauses
+        client._GROWTH, client._LONGEST_PAUSE = pauses
         await mailbox.purge()
         await mailbox.close()
         """
