@@ -271,9 +271,11 @@ class Link:
         )
 
     async def _give_up(self, connecting: asyncio.Task[None]) -> None:
-        connecting.cancel()
         with suppress(BaseException):
-            await connecting
+            while not connecting.done():  # Python 3.11 loses a cancellation that comes as an attempt fails
+                connecting.cancel()
+                await asyncio.wait([connecting], timeout=0.1)
+            connecting.result()
         with suppress(Exception):
             async with asyncio.timeout(_CLOSE_TIMEOUT):
                 await self._nc.close()
