@@ -216,6 +216,31 @@ test("invisible characters, and those that turn text around, are always written 
   expect(await acting()).toEqual([]);
 });
 
+test("where a look shows only some, as with large messages, the next one goes on behind them", async ({ page }) => {
+  await enqueue(page, "parts", ["a", "b", "c", "d", "e", "f"]);
+  await bury(page, "parts", "on purpose");
+  await enqueue(page, "parts", ["g", "h", "i", "j", "k", "l"]);
+  await page.evaluate(() => {
+    const { prototype } = pymailbox.Mailbox;
+    const { peek, deadLetters } = prototype;
+    prototype.peek = async function (options) {
+      return (await peek.call(this, options)).slice(0, 4);
+    };
+    prototype.deadLetters = async function (options) {
+      return (await deadLetters.call(this, options)).slice(0, 4);
+    };
+  });
+  const inspector = new Inspector(page, "parts");
+  await inspector.show();
+  await inspector.counts({ queued: 6, inflight: 0, dead: 6 });
+  await expect(inspector.rows).toHaveCount(6);
+  await inspector.tab("Dead letters").click();
+  await expect(inspector.rows).toHaveCount(6);
+  await inspector.button("Discard all…").click();
+  await inspector.dialog.getByRole("button", { name: "Discard all" }).click();
+  await inspector.counts({ queued: 6, inflight: 0, dead: 0 });
+});
+
 test("dead letters are redriven and discarded, one by one and all together", async ({ page }) => {
   const error = "Traceback (most recent call last):\nValueError: poison";
   await enqueue(

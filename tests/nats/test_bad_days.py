@@ -21,7 +21,7 @@ from pymailbox import (
     list_mailboxes,
     open_mailbox,
 )
-from pymailbox.backends.jetstream import codec, link, page, snapshots, writer
+from pymailbox.backends.jetstream import codec, credentials, link, snapshots, writer
 from tests.nats.asking import SECONDS, api
 from tests.nats.fake_server import fake_server
 from tests.nats.proxy import Proxy
@@ -156,20 +156,20 @@ async def test_keys_without_what_signs(
     option: str, servers: Servers, client: Client, stream: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Told before anything is created."""
-    monkeypatch.setattr(page, "find_spec", lambda name: None)
+    monkeypatch.setattr(credentials, "find_spec", lambda name: None)
     with pytest.raises(StorageUnavailableError, match=rf"{option}.*nats-py\[nkeys\]") as error:
         await open_mailbox(servers.location("inbox", stream), connect={option: "a secret"})
     assert "a secret" not in str(error.value)
     assert not await exists(client, stream)
-    monkeypatch.setattr(page, "IN_PYODIDE", True)
+    monkeypatch.setattr(credentials, "IN_PYODIDE", True)
     with pytest.raises(StorageUnavailableError, match=rf"{option}.*micropip.*pip wheel --no-deps nkeys"):
-        page.check_keys({option: "a secret"})
+        credentials.check_keys({option: "a secret"})
 
 
 @pytest.mark.parametrize("there", ["no file", "something else", "half of it"])
 async def test_a_file_that_has_no_credentials(there: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """nats-py would read it for ever."""
-    monkeypatch.setattr(page, "find_spec", lambda name: object())
+    monkeypatch.setattr(credentials, "find_spec", lambda name: object())
     file = tmp_path / "alice.creds"
     if there != "no file":
         text = "a secret\n" if there == "something else" else "-----BEGIN NATS USER JWT-----\na secret\n"
@@ -193,7 +193,7 @@ async def test_a_secret_that_is_given_as_the_name_of_its_file_is_not_shown(
     secret: str, option: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     caplog.set_level("DEBUG")
-    monkeypatch.setattr(page, "find_spec", lambda name: object())
+    monkeypatch.setattr(credentials, "find_spec", lambda name: object())
     for given in (secret, (secret, secret)) if option == "user_credentials" else (secret,):
         with pytest.raises(ValueError, match=f"{option} in connect must name") as error:
             await open_mailbox(f"nats://{HOST}:1/inbox", connect={option: given})
@@ -209,7 +209,7 @@ async def test_a_seed_that_is_none_is_told() -> None:
 
 @pytest.mark.parametrize("files", [(), ("one",), ("one", "two", "three")])
 async def test_credentials_are_in_one_file_or_in_two(files: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(page, "find_spec", lambda name: object())
+    monkeypatch.setattr(credentials, "find_spec", lambda name: object())
     with pytest.raises(ValueError, match=f"user_credentials.* two files, not {len(files)}"):
         await open_mailbox(f"nats://{HOST}:1/inbox", connect={"user_credentials": files})
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from pymailbox import StorageUnavailableError, delete_mailbox, list_mailboxes, open_mailbox
-from tests.nats.test_websockets import CERTIFICATE
+from tests.nats.test_websockets import CERTIFICATE, sent_and_received
 from tools.nats_servers import Server, free_ports, wait_for
 from tools.serve import HOST
 
@@ -38,15 +38,13 @@ def server(tmp_path: Path) -> Iterator[Callable[[str], Server]]:
 
 async def works(location: str, connect: dict[str, object], server: Server) -> None:
     """Also after a restart, and where a database is asked."""
-    async with open_mailbox(location, connect=connect) as mailbox:
-        for payload in (b"first", b"after a restart"):
-            await mailbox.enqueue(b"", payload)
-            (message,) = await mailbox.dequeue()
-            assert message.payload == payload
-            assert await mailbox.ack(message.id)
-            server.kill()
-            server.start()
-            wait_for([server], server.is_ready, "the guarded server is not ready again")
+
+    def restart() -> None:
+        server.kill()
+        server.start()
+        wait_for([server], server.is_ready, "the guarded server is not ready again")
+
+    await sent_and_received(location, restart, **connect)
     assert await list_mailboxes(location, connect=connect) == ["inbox"]
     assert await delete_mailbox(location, connect=connect)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -23,24 +23,31 @@ def secure() -> Iterator[Servers]:
         yield servers
 
 
-async def sent_and_received(location: str, servers: Servers, **connect: object) -> None:
+async def sent_and_received(location: str, restart: Callable[[], None], **connect: object) -> None:
     async with open_mailbox(location, connect=connect) as mailbox:
         for payload in (b"first", b"after a restart"):
             await mailbox.enqueue(b"", payload)
             (message,) = await mailbox.dequeue()
             assert message.payload == payload
             assert await mailbox.ack(message.id)
-            servers.servers[0].kill()
-            servers.start()
+            restart()
+
+
+def restarting(servers: Servers) -> Callable[[], None]:
+    def restart() -> None:
+        servers.servers[0].kill()
+        servers.start()
+
+    return restart
 
 
 async def test_without_tls(one: Servers, stream: str) -> None:
-    await sent_and_received(f"ws://{one.websockets}/inbox?stream={stream}", one)
+    await sent_and_received(f"ws://{one.websockets}/inbox?stream={stream}", restarting(one))
 
 
 async def test_with_tls(secure: Servers, stream: str) -> None:
     context = ssl.create_default_context(cafile=CERTIFICATE)
-    await sent_and_received(f"wss://{secure.websockets}/inbox?stream={stream}", secure, tls=context)
+    await sent_and_received(f"wss://{secure.websockets}/inbox?stream={stream}", restarting(secure), tls=context)
 
 
 async def test_a_certificate_that_nobody_knows_is_told(secure: Servers, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,13 +12,7 @@ from tools.generated import table
 from . import javascript
 from .docstrings import markdown, prose
 from .javascript import Member, Named, PublicName, Told
-
-FUNCTIONS: Final = "Functions"
-VERBS: Final = "The verbs of a mailbox"
-ACTORS: Final = "Actors"
-VALUES: Final = "Values and types"
-ERRORS: Final = "Errors"
-GROUPS: Final = (FUNCTIONS, VERBS, ACTORS, VALUES, ERRORS)
+from .python import ACTORS, ERRORS, FUNCTIONS, GROUPS, VALUES, VERBS
 
 _OF_ACTORS: Final = ("ask", "Backpressure", "Consumer", "Context", "Handler", "RetryPolicy", "Retry", "Reject")
 

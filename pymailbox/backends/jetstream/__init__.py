@@ -10,7 +10,7 @@ commits, ``bodies`` are the bytes of messages, of which only lately heard ones a
 as bytes, and ``cleaning`` purges what they make superfluous; ``arrivals`` are for who catches up; ``link`` is the
 connection, one for each stream and event loop, with ``client`` (nats-py's, mended) and ``wire`` (a quick way for what
 comes), ``location`` (its address, and names as subjects), ``settings`` (what the stream is like), ``space`` (how much
-more it may hold) and ``errors``.
+more it may hold), ``credentials`` (what signs) and ``errors``.
 """
 
 from importlib.util import find_spec

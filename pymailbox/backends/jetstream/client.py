@@ -18,7 +18,7 @@ from nats.protocol.command import hpub_cmd, pub_cmd
 from nats.protocol.parser import Parser
 
 from ...contract.errors import StorageUnavailableError
-from .page import read_credentials
+from .credentials import read_credentials
 from .wire import OnMessage, QuickParser, log_failure
 
 _TYPES: Final[dict[str, type]] = {

@@ -23,6 +23,7 @@ from ...runtime.network import when_it_may_be_back
 from ..notifier import Notifier
 from . import settings
 from .client import LinkClient
+from .credentials import check_keys
 from .errors import (
     NO_CLUSTER,
     NO_STREAM,
@@ -35,7 +36,7 @@ from .errors import (
     TimedOutError,
 )
 from .location import Address
-from .page import check_keys, check_servers, whereabouts
+from .page import check_servers, whereabouts
 from .space import Space
 from .wire import OnMessage, headers_of
 
