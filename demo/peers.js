@@ -26,6 +26,8 @@ export class Peers {
   #network;
   /** @type {PeerConnections | undefined} */
   #connections;
+  /** How much is being done meanwhile without channels. */
+  #stills = 0;
   /** By key. @type {Map<string, Met>} */
   #met = new Map();
   /** @type {Record<string, PeerAccount>} */
@@ -52,10 +54,10 @@ export class Peers {
     connections.onClosed = ({ key }) => this.#close(key);
     addEventListener("pagehide", () => connections.leave());
     addEventListener("pageshow", ({ persisted }) => {
-      if (persisted && !network.offline) connections.join();
+      if (persisted) this.#join();
     });
-    network.listen((offline) => (offline ? connections.leave() : connections.join()));
-    if (!network.offline) connections.join();
+    network.listen((offline) => (offline ? connections.leave() : this.#join()));
+    this.#join();
     if (!sibling) return;
     this.#meet(sibling);
     view.to.value = sibling.key;
@@ -63,12 +65,19 @@ export class Peers {
 
   /** Cuts all channels while something is done. @param {() => Promise<void>} task */
   async without(task) {
+    this.#stills++;
     this.#connections?.leave();
     try {
       await task();
     } finally {
-      if (!this.#network.offline) this.#connections?.join();
+      this.#stills--;
+      this.#join();
     }
+  }
+
+  /** Looks for the others, if that may be. */
+  #join() {
+    if (this.#stills === 0 && !this.#network.offline) this.#connections?.join();
   }
 
   /** A sender for people. @param {string} sender text, or a peer's key */

@@ -20,6 +20,8 @@
  * - If a shared transaction fails, each of its operations is tried alone, so that none fails because of another.
  * - Only a transaction that tries, and so fails, shows that a value cannot be read at present: it is tried again
  *   without that value, see `unavailable-values.js`.
+ * - A transaction that a dialog of the page keeps from being filled is aborted, and tried again after it: Firefox would
+ *   commit what is in it by then.
  * - A transaction that fails with its connection is tried again on a new one, a bounded number of times, but only if
  *   the database shows that it was not committed.
  * - On a full disk an operation that stores nothing is tried again with the reserve given up, then after making the
@@ -31,6 +33,7 @@
 import { MailboxError, attempt, translate } from "../model/errors.js";
 import { SegmentCache } from "../model/segments.js";
 import { RECONNECTIONS, STORES, abort } from "../storage/database.js";
+import { wasInterrupted } from "../storage/requests.js";
 import { isLastVersion, isNumberKnown, readState } from "../storage/stored-state.js";
 import { CommitQueue, LARGEST_GROUP, Submitted } from "./commit-queue.js";
 import { Headroom } from "./headroom.js";
@@ -349,6 +352,8 @@ export class GroupCommit {
     /** @type {WriteTransaction | undefined} */
     let tx;
     let finished = false;
+    /** @type {Submitted[]} */
+    const taken = [];
     /** @type {[Submitted, unknown][]} */
     const results = [];
     try {
@@ -369,6 +374,7 @@ export class GroupCommit {
       this.#filling = true;
       try {
         for (let next = join(); next !== undefined; next = join()) {
+          taken.push(next);
           if (next.operation.stores) tx.willStore(this.#headroom.isToBeChecked);
           results.push([next, await next.run(tx)]);
         }
@@ -388,7 +394,13 @@ export class GroupCommit {
       }
       await outcome.completed();
     } catch (cause) {
-      const failure = await this.#failureOf(cause, tx, finished, results);
+      // nothing of it was committed, and whatever failed afterwards failed because of that
+      const isInterrupted = tx !== undefined && wasInterrupted(tx.transaction);
+      const failure = await this.#failureOf(isInterrupted ? new FencedError() : cause, tx, finished, results);
+      if (isInterrupted) {
+        const again = taken.filter(({ refused }) => !refused);
+        return this.#commit(durability, notes, () => again.shift() ?? join(), true, lacksRoom);
+      }
       if (failure !== undefined || tx === undefined) return failure;
     }
     this.#conclude(tx, results);

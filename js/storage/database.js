@@ -32,7 +32,7 @@
 import { closed, corrupt, translate, translateOpening, unavailable } from "../model/errors.js";
 import { randomName } from "../model/ids.js";
 import { mend } from "./mending.js";
-import { result } from "./requests.js";
+import { IS_GECKO, result } from "./requests.js";
 import { SeenMailboxes } from "./database-identity.js";
 import { upgradeFrom } from "./upgrades.js";
 
@@ -115,10 +115,9 @@ export function newReserve() {
 
 /**
  * If a request fails after its transaction was asked to commit, Firefox commits everything that did not fail; only a
- * last request made outside of another's handler aborts it (Firefox 153). Firefox's engine is recognised by an error
- * class that only it has.
+ * last request made outside of another's handler aborts it (Firefox 153).
  */
-export const ABORTS_AFTER_COMMIT = !("InternalError" in globalThis);
+export const ABORTS_AFTER_COMMIT = !IS_GECKO;
 
 /**
  * A connection's settings.
