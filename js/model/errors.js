@@ -105,6 +105,11 @@ const MEANING_OF = {
     "The browser cannot read a file of this site's IndexedDB. Another program may be using it: try again.",
   ],
   DataError: [StorageCorruptError, "IndexedDB holds something that is not a mailbox."],
+  TransactionInactiveError: [
+    ConnectionLostError,
+    "The browser ended a transaction before it was complete; a dialog or a synchronous request of the page can be why. " +
+      "Try again.",
+  ],
   AbortError: [ConnectionLostError, "The browser ended a transaction, and could not repeat it. Try again."],
   SecurityError: [
     StorageUnavailableError,

@@ -32,7 +32,7 @@
 import { closed, corrupt, translate, translateOpening, unavailable } from "../model/errors.js";
 import { randomName } from "../model/ids.js";
 import { mend } from "./mending.js";
-import { IS_GECKO, result } from "./requests.js";
+import { IS_GECKO, result, wasInterrupted } from "./requests.js";
 import { SeenMailboxes } from "./database-identity.js";
 import { upgradeFrom } from "./upgrades.js";
 
@@ -297,6 +297,7 @@ async function openWhole(settings, seen, birth) {
     try {
       database = await open(settings, seen, version, birth);
     } catch (error) {
+      if (error instanceof InterruptedError) continue;
       // it has a higher version: a newer layout, or this one, mended
       const isHigher = error instanceof DOMException && error.name === "VersionError" && attempt < OPENINGS;
       if (!isHigher) throw translateOpening(error);
@@ -371,6 +372,8 @@ function open(settings, seen, version, birth) {
     const request = indexedDB.open(DATABASE_NAME, version);
     /** Why the upgrade failed; the request says only that it did. @type {unknown} */
     let reason;
+    /** @type {IDBTransaction | undefined} */
+    let upgrading;
     let abandoned = false;
     /** @param {number} milliseconds @param {string} message */
     const giveUpAfter = (milliseconds, message) =>
@@ -387,6 +390,7 @@ function open(settings, seen, version, birth) {
       clearTimeout(timer);
       const { result: database, transaction } = request;
       if (transaction === null) return;
+      upgrading = transaction;
       transaction.onabort = () => (reason ??= transaction.error);
       upgrade(database, transaction, settings.layout, seen, birth).catch((error) => {
         // an aborted request says only that its transaction was aborted
@@ -403,7 +407,7 @@ function open(settings, seen, version, birth) {
     };
     request.onerror = () => {
       clearTimeout(timer);
-      reject(reason ?? request.error);
+      reject(upgrading && wasInterrupted(upgrading) ? new InterruptedError() : (reason ?? request.error));
     };
     request.onsuccess = () => {
       clearTimeout(timer);
@@ -450,6 +454,9 @@ function layoutBy(lacking, { objectStoreNames }) {
   if (objectStoreNames.contains("departed")) return 3;
   return lacking.includes("remembered") ? 4 : undefined;
 }
+
+/** Thrown if a dialog of the page kept an upgrade from being completed: nothing was changed. */
+class InterruptedError extends Error {}
 
 /** Aborts a transaction, unless it is over. @param {IDBTransaction} transaction */
 export function abort(transaction) {

@@ -66,7 +66,7 @@ export function forgiven(request) {
  * @param {IDBRequest} request that was just settled
  */
 function watch({ transaction }) {
-  if (!HEARS_AMID_DIALOGS || transaction?.mode !== "readwrite") return;
+  if (!HEARS_AMID_DIALOGS || transaction === null || transaction.mode === "readonly") return;
   const hearing = hearings.get(transaction) ?? { unheard: 0, isWatched: false };
   hearings.set(transaction, hearing);
   hearing.unheard += 1;

@@ -8,11 +8,18 @@ const READING = 300;
 /** Of a message that the database takes a while to store. */
 const LARGE = 8 * 1024 * 1024;
 
-test("a dialog that opens amid a commit leaves all of it or nothing", async ({ page }) => {
+test.beforeEach(({ page }) => {
   page.on("dialog", async (dialog) => {
     await new Promise((resolve) => setTimeout(resolve, READING));
     await dialog.accept();
   });
+});
+
+test.afterEach(({ page }) => {
+  page.removeAllListeners("dialog");
+});
+
+test("a dialog that opens amid a commit leaves all of it or nothing", async ({ page }) => {
   const seen = await page.evaluate(async (size) => {
     const [inbox, outbox] = await Promise.all(
       ["dialog inbox", "dialog outbox"].map((name) => pymailbox.openMailbox(name)),
@@ -55,7 +62,6 @@ test("a dialog that opens amid a commit leaves all of it or nothing", async ({ p
     }
     return { isAsked, isSent, seen };
   }, LARGE);
-  page.removeAllListeners("dialog");
   expect(seen).toEqual({
     isAsked: true,
     isSent: true,
@@ -67,4 +73,82 @@ test("a dialog that opens amid a commit leaves all of it or nothing", async ({ p
       [0, 0, 0],
     ],
   });
+});
+
+/**
+ * Does something, with a dialog that opens at one of its requests.
+ * @template T @param {import("@playwright/test").Page} page @param {() => Promise<T>} task
+ * @param {number} request which of those that read, from 1
+ */
+const amidDialog = (page, task, request) =>
+  page.evaluate(
+    async ({ source, request }) => {
+      const { port1, port2 } = new MessageChannel();
+      const answer = new Promise((resolve) => (port1.onmessage = () => resolve(confirm("Are you sure?"))));
+      let asked = 0;
+      const methods = /** @type {const} */ (["get", "getAll", "getAllKeys", "openCursor"]);
+      const originals = methods.map((method) => IDBObjectStore.prototype[method]);
+      methods.forEach((method, i) => {
+        /** @this {IDBObjectStore} @param {any[]} given */
+        IDBObjectStore.prototype[method] = function (...given) {
+          if (++asked === request) port2.postMessage("");
+          return Reflect.apply(/** @type {any} */ (originals[i]), this, given);
+        };
+      });
+      const done = /** @type {T} */ (await new Function(`return (${source})()`)());
+      methods.forEach((method, i) => Object.assign(IDBObjectStore.prototype, { [method]: originals[i] }));
+      const isAsked = asked >= request && (await answer);
+      port1.close();
+      return { done, isAsked };
+    },
+    { source: String(task), request },
+  );
+
+/** What the database records about itself. @param {import("@playwright/test").Page} page */
+const recorded = (page) =>
+  page.evaluate(async () => {
+    const name = (await indexedDB.databases())[0].name ?? "";
+    /** @type {IDBDatabase} */
+    const database = await new Promise((resolve) => {
+      const request = indexedDB.open(name);
+      request.onsuccess = () => resolve(request.result);
+    });
+    const request = database.transaction("meta").objectStore("meta").getAllKeys();
+    await new Promise((resolve) => (request.onsuccess = resolve));
+    database.close();
+    return request.result;
+  });
+
+test("a dialog that opens amid the first opening", async ({ page }) => {
+  const { isAsked } = await amidDialog(page, async () => (await pymailbox.openMailbox("dialogs")).close(), 1);
+  expect(isAsked).toBe(true);
+  expect(await recorded(page)).toEqual(["birth", "layout", "nextMailbox", "reserve"]);
+});
+
+test("a dialog that opens amid a look at many messages", async ({ page }) => {
+  await page.evaluate(async () => {
+    const mailbox = await pymailbox.openMailbox("dialogs");
+    const sender = new Uint8Array();
+    for (let i = 0; i < 10; i++)
+      await mailbox.enqueueMany(Array.from({ length: 100 }, () => ({ sender, payload: new Uint8Array([i]) })));
+    await mailbox.close();
+  });
+  let isOver = false;
+  for (let request = 1; request <= 6 && !isOver; request++) {
+    await page.reload();
+    await page.waitForFunction(() => "pymailbox" in globalThis);
+    const { done, isAsked } = await amidDialog(
+      page,
+      async () => {
+        const mailbox = await pymailbox.openMailbox("dialogs");
+        const seen = await mailbox.peek({ limit: 1000 });
+        await mailbox.close();
+        return seen.map(({ payload }) => payload[0]);
+      },
+      request,
+    );
+    isOver = !isAsked;
+    expect(isOver && request < 4).toBe(false);
+    expect(done).toEqual(Array.from({ length: 1000 }, (_, i) => Math.floor(i / 100)));
+  }
 });
