@@ -107,8 +107,8 @@ const MEANING_OF = {
   DataError: [StorageCorruptError, "IndexedDB holds something that is not a mailbox."],
   TransactionInactiveError: [
     ConnectionLostError,
-    "The browser ended a transaction before it was complete; a dialog or a synchronous request of the page can be why. " +
-      "Try again.",
+    "The browser ended a transaction before it was complete: a dialog of the page, or a synchronous request, can be " +
+      "why. Try again.",
   ],
   AbortError: [ConnectionLostError, "The browser ended a transaction, and could not repeat it. Try again."],
   SecurityError: [
