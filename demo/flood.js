@@ -1,5 +1,5 @@
 /**
- * Ten thousand messages. How far it got is in the account, so that a flood goes on where a page that ended had left it.
+ * A great many messages. How far it got is in the account, so that a flood goes on where a page that ended had left it.
  */
 
 import { numberText } from "./format.js";
@@ -10,10 +10,15 @@ import { numberText } from "./format.js";
 /** In one transaction, so that the page moves and the actor gets its turn. */
 const STEP = 250;
 
+const wanted = Number(new URLSearchParams(location.search).get("flood"));
+
+/** Messages of one; "?flood=1000" makes them fewer, for a computer that is slow. */
+export const FLOOD = Number.isInteger(wanted) && wanted > 0 ? wanted : 10_000;
+
 const encoder = new TextEncoder();
 
-/** @param {Gateway} gateway @param {string | null} to the key of a peer; null for this one @param {number} count */
-export const beginFlood = (gateway, to, count) => note(gateway, { to, next: 0, total: count });
+/** @param {Gateway} gateway @param {string | null} to the key of a peer; null for this one */
+export const beginFlood = (gateway, to) => note(gateway, { to, next: 0, total: FLOOD });
 
 /** No page goes on with it; what is stored of it stays. @param {Gateway} gateway */
 export const endFlood = (gateway) => note(gateway, null);

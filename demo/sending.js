@@ -1,6 +1,6 @@
 /** What the visitor sends: typed messages, the lines of files, floods, and trouble. */
 
-import { beginFlood, endFlood, goOnFlooding } from "./flood.js";
+import { FLOOD, beginFlood, endFlood, goOnFlooding } from "./flood.js";
 import { SERVER } from "./gateway.js";
 import { linesOf, pieces } from "./lines.js";
 import { failureOf } from "./page.js";
@@ -10,6 +10,7 @@ import {
   floodFailure,
   floodText,
   floodedText,
+  numberText,
   readingFailure,
   readingText,
   sendingFailure,
@@ -19,9 +20,6 @@ import { textOfId } from "../js/model/uuids.js";
 
 /** @import { Gateway } from "./gateway.js" */
 /** @import { PeerView } from "./peer-view.js" */
-
-/** Messages of one flood. */
-const FLOOD = 10_000;
 
 const encoder = new TextEncoder();
 
@@ -47,6 +45,7 @@ export class Sending {
       // So that the same file can be chosen again.
       view.file.value = "";
     });
+    view.flood.textContent = `Flood it with ${numberText(FLOOD)}`;
     view.flood.addEventListener("click", () => void this.flood());
     view.crash.addEventListener("click", () => void this.crash());
     view.hang.addEventListener("click", () => void this.hang());
@@ -101,7 +100,7 @@ export class Sending {
     this.#view.flood.disabled = true;
     this.#view.say("");
     try {
-      await beginFlood(this.#gateway, to, FLOOD);
+      await beginFlood(this.#gateway, to);
     } catch (error) {
       this.#view.complain(sendingFailure(failureOf(error)));
     }

@@ -3,6 +3,7 @@
 /** @import { LocalPeer } from "./local-peer.js" */
 /** @import { TourStep } from "./types.js" */
 
+import { FLOOD } from "./flood.js";
 import { element } from "./page.js";
 import { numberText } from "./format.js";
 
@@ -38,10 +39,10 @@ export function tourSteps({ first, second, openDeadLetter, openPeer, reload }) {
     },
     {
       part: view.counters,
-      title: "Ten thousand at once, and a death in the middle",
+      title: "A flood, and a death in the middle",
       text:
-        "The actor is flooded with 10,000 messages. When some of them are done its worker is killed without " +
-        "warning. A new worker takes over, and what the dead one had in hand is handed out again.",
+        `The actor is flooded with ${numberText(FLOOD)} messages. When some of them are done its worker is killed ` +
+        "without warning. A new worker takes over, and what the dead one had in hand is handed out again.",
       act: async (say) => {
         const { handled } = await until(() => true);
         const flooded = sending.flood(null);

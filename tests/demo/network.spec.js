@@ -140,7 +140,7 @@ test("what is for the other peer and for the server arrives once: after an outag
 
   await test.step("the server and the relay are killed amid the messages", async () => {
     await first.to.selectOption("server");
-    await first.choose("more.txt", lines(3000));
+    await first.choose("more.txt", lines(1500));
     await expect.poll(() => server.number(server.arrived), OFTEN).toBeGreaterThan(502);
     await server.kill.click();
     await expect(server.state).toContainText("Killed");
@@ -173,7 +173,7 @@ test("what is for the other peer and for the server arrives once: after an outag
     await expect(server.kill, "a second click would kill it").toBeDisabled();
     await expect(server.kill).toHaveText("Starting…");
     release();
-    await server.drained(3503);
+    await server.drained(2003);
   });
 
   await test.step("what keeps the server of a demo that was started anew is told", async () => {
@@ -184,7 +184,7 @@ test("what is for the other peer and for the server arrives once: after an outag
     await expect(server.state).toHaveText(problem);
     await expect(server.kill).toBeDisabled();
     for (const path of ["**/server/", "**/server/open"]) await page.unroute(path);
-    await server.drained(3503);
+    await server.drained(2003);
   });
 
   await test.step("after a start over it is counted from 0, and a goodbye lasts", async () => {

@@ -20,14 +20,17 @@ PLAN: Mapping[str, tuple[str, ...]] = {
     "CPython eager": EVERYWHERE,
     "CPython uvloop": EVERYWHERE,
     "Chromium page": (*IN_BROWSERS, "javascript", "jetstream"),
-    "Chromium worker": (*IN_BROWSERS, "javascript", "jetstream"),
+    "Chromium worker": (*IN_BROWSERS, "jetstream"),
     "Firefox page": (*IN_BROWSERS, "jetstream"),
-    "Firefox worker": (*IN_BROWSERS, "mixed"),
+    "Firefox worker": ("indexeddb", "mixed"),
     "WebKit page": IN_BROWSERS,
-    "WebKit worker": IN_BROWSERS,
+    "WebKit worker": ("indexeddb",),
     "Node": EVERYWHERE,
 }
-"""The backends that each runtime is expected to have. Where tasks are eager they begin when they are made."""
+"""The backends that each runtime is expected to have. Where tasks are eager they begin when they are made.
+
+Memory and SQLite use nothing of a browser but its WebAssembly, which its pages and its workers share.
+"""
 
 
 class Programs(NamedTuple):
