@@ -11,6 +11,7 @@ export const LARGEST_GROUP = 1000;
 export class Submitted {
   /** Whether it refused, and must not be tried again. */
   refused = false;
+  #isSettled = false;
   #resolve;
   #reject;
 
@@ -39,12 +40,16 @@ export class Submitted {
 
   /** @param {unknown} value */
   resolve(value) {
+    if (this.#isSettled) return;
+    this.#isSettled = true;
     this.operation.onSettled?.();
     this.#resolve(value);
   }
 
   /** @param {unknown} reason */
   reject(reason) {
+    if (this.#isSettled) return;
+    this.#isSettled = true;
     this.operation.onSettled?.();
     this.#reject(reason);
   }

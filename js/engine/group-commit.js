@@ -20,8 +20,8 @@
  * - If a shared transaction fails, each of its operations is tried alone, so that none fails because of another.
  * - Only a transaction that tries, and so fails, shows that a value cannot be read at present: it is tried again
  *   without that value, see `unavailable-values.js`.
- * - A transaction that a dialog of the page keeps from being filled is aborted, and tried again after it: Firefox would
- *   commit what is in it by then.
+ * - A transaction that a dialog of the page interrupts is aborted, and tried again after it: Firefox would commit what
+ *   is in it by then, see `interruptions.js`.
  * - A transaction that fails with its connection is tried again on a new one, a bounded number of times, but only if
  *   the database shows that it was not committed.
  * - On a full disk an operation that stores nothing is tried again with the reserve given up, then after making the
@@ -33,7 +33,7 @@
 import { MailboxError, attempt, translate } from "../model/errors.js";
 import { SegmentCache } from "../model/segments.js";
 import { RECONNECTIONS, STORES, abort } from "../storage/database.js";
-import { wasInterrupted } from "../storage/requests.js";
+import { beginFilling, endFilling, isTooLate, wasInterrupted } from "../storage/interruptions.js";
 import { isLastVersion, isNumberKnown, readState } from "../storage/stored-state.js";
 import { CommitQueue, LARGEST_GROUP, Submitted } from "./commit-queue.js";
 import { Headroom } from "./headroom.js";
@@ -254,7 +254,7 @@ export class GroupCommit {
     const { durability, notes, joined, join } = group;
     let failure = ended === undefined ? await this.#commit(durability, notes, join) : ended.failure;
     if (failure?.error instanceof FencedError || failure?.error instanceof ReadAgain) {
-      const again = [...joined];
+      const again = joined.filter(({ refused }) => !refused);
       failure = await this.#commit(durability, notes, () => again.shift() ?? join(), true);
     }
     if (failure !== undefined) {
@@ -352,6 +352,9 @@ export class GroupCommit {
     /** @type {WriteTransaction | undefined} */
     let tx;
     let finished = false;
+    let isTooLateToFill = false;
+    /** @type {WriteTransaction | undefined} */
+    let fenced;
     /** @type {Submitted[]} */
     const taken = [];
     /** @type {[Submitted, unknown][]} */
@@ -360,6 +363,7 @@ export class GroupCommit {
       const begun = await this.#connection.begin("readwrite", durability, notes ? STORES : undefined);
       const { transaction, opening } = begun;
       const outcome = new TransactionOutcome(transaction);
+      beginFilling(transaction);
       if (opening !== this.#opening) this.#forget();
       this.#opening = opening;
       tx = new WriteTransaction(
@@ -379,25 +383,27 @@ export class GroupCommit {
           results.push([next, await next.run(tx)]);
         }
         if (tx.failedToRead !== undefined) throw new ReadAgain(tx.failedToRead);
-        const fenced = this.#fenced;
-        this.#fenced = undefined;
+        [fenced, this.#fenced] = [this.#fenced, undefined];
         if (fenced !== undefined) await deleteFencedHead(tx, fenced);
         // a second attempt must not fail because of others
         if (!readFirst) this.#serveIn(tx);
         await tx.finish();
+        endFilling(transaction);
         finished = true;
       } catch (error) {
-        abort(transaction);
+        if (abort(transaction)) isTooLateToFill = isTooLate(error);
+        else await outcome.failed(new PartialCommitError(error));
         throw error instanceof DOMException ? (outcome.reason ?? error) : error;
       } finally {
         this.#filling = false;
       }
       await outcome.completed();
     } catch (cause) {
-      // nothing of it was committed, and whatever failed afterwards failed because of that
-      const isInterrupted = tx !== undefined && wasInterrupted(tx.transaction);
+      const isInterrupted = tx !== undefined && (isTooLateToFill || wasInterrupted(tx.transaction));
+      // then nothing of it was committed, and whatever failed afterwards failed because of that
       const failure = await this.#failureOf(isInterrupted ? new FencedError() : cause, tx, finished, results);
       if (isInterrupted) {
+        this.#fenced ??= fenced;
         const again = taken.filter(({ refused }) => !refused);
         return this.#commit(durability, notes, () => again.shift() ?? join(), true, lacksRoom);
       }

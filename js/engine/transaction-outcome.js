@@ -44,6 +44,13 @@ export class TransactionOutcome {
     );
   }
 
+  /** Resolves when it has failed. @param {Error} surprise what is thrown if it is complete @returns {Promise<void>} */
+  failed(surprise) {
+    return new Promise((resolve, reject) =>
+      this.whenOver((failure) => (failure === undefined ? reject(surprise) : resolve())),
+    );
+  }
+
   /** @param {Error | undefined} failure */
   #over(failure) {
     this.#end = { failure };
@@ -56,11 +63,11 @@ export class TransactionOutcome {
   }
 }
 
-/** Why a transaction counts as failed although it is complete: one of its requests failed. */
+/** Why a transaction counts as failed although it is complete: one of its requests failed, or could not be made. */
 export class PartialCommitError extends Error {
-  /** @param {DOMException} reason */
+  /** @param {unknown} reason */
   constructor(reason) {
-    super("a transaction is complete although one of its requests failed");
+    super("a transaction is complete although one of its requests failed, or could not be made");
     this.reason = reason;
   }
 }

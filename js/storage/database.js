@@ -32,7 +32,8 @@
 import { closed, corrupt, translate, translateOpening, unavailable } from "../model/errors.js";
 import { randomName } from "../model/ids.js";
 import { mend } from "./mending.js";
-import { IS_GECKO, result, wasInterrupted } from "./requests.js";
+import { IS_GECKO, beginFilling, endFilling, isTooLate, wasInterrupted } from "./interruptions.js";
+import { result } from "./requests.js";
 import { SeenMailboxes } from "./database-identity.js";
 import { upgradeFrom } from "./upgrades.js";
 
@@ -297,7 +298,10 @@ async function openWhole(settings, seen, birth) {
     try {
       database = await open(settings, seen, version, birth);
     } catch (error) {
-      if (error instanceof InterruptedError) continue;
+      if (error instanceof InterruptedError) {
+        attempt -= 1;
+        continue;
+      }
       // it has a higher version: a newer layout, or this one, mended
       const isHigher = error instanceof DOMException && error.name === "VersionError" && attempt < OPENINGS;
       if (!isHigher) throw translateOpening(error);
@@ -394,8 +398,9 @@ function open(settings, seen, version, birth) {
       transaction.onabort = () => (reason ??= transaction.error);
       upgrade(database, transaction, settings.layout, seen, birth).catch((error) => {
         // an aborted request says only that its transaction was aborted
-        if (!(error instanceof DOMException) || error.name !== "AbortError") reason ??= error;
-        abort(transaction);
+        const isTold = !(error instanceof DOMException) || error.name !== "AbortError";
+        if (abort(transaction) && isTooLate(error)) reason ??= new InterruptedError();
+        else if (isTold) reason ??= error;
       });
     };
     request.onblocked = () => {
@@ -428,6 +433,7 @@ async function upgrade(database, transaction, ours, seen, birth) {
   const lacking = storesLackingIn(database);
   const isNew = lacking.length === STORES.length;
   for (const name of lacking) database.createObjectStore(name);
+  beginFilling(transaction);
   const told = await result(transaction.objectStore("meta").get("layout"));
   const layout = typeof told === "number" ? told : (layoutBy(lacking, database) ?? ours);
   if (!isNew) await upgradeFrom(layout, database, transaction);
@@ -442,6 +448,7 @@ async function upgrade(database, transaction, ours, seen, birth) {
     meta.put(newReserve(), "reserve");
   }
   meta.put(ours, "layout");
+  endFilling(transaction);
 }
 
 /**
@@ -458,11 +465,12 @@ function layoutBy(lacking, { objectStoreNames }) {
 /** Thrown if a dialog of the page kept an upgrade from being completed: nothing was changed. */
 class InterruptedError extends Error {}
 
-/** Aborts a transaction, unless it is over. @param {IDBTransaction} transaction */
+/** Aborts a transaction; false if it is already over. @param {IDBTransaction} transaction */
 export function abort(transaction) {
   try {
     transaction.abort();
+    return true;
   } catch {
-    // it is already over
+    return false;
   }
 }

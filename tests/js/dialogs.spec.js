@@ -152,3 +152,68 @@ test("a dialog that opens amid a look at many messages", async ({ page }) => {
     expect(done).toEqual(Array.from({ length: 1000 }, (_, i) => Math.floor(i / 100)));
   }
 });
+
+test("a dialog that opens between two steps of a verb leaves no transaction half done", async ({ page }) => {
+  const { asked, halves, left } = await page.evaluate(async () => {
+    /** Of each write transaction that is complete, what it wrote. @type {Set<string>[]} */
+    const complete = [];
+    /** @type {WeakMap<IDBTransaction, Set<string>>} */
+    const written = new WeakMap();
+    let asked = 0;
+    let mayAsk = false;
+    for (const method of /** @type {const} */ (["put", "add", "delete"])) {
+      const original = IDBObjectStore.prototype[method];
+      /** @this {IDBObjectStore} @param {any[]} given */
+      IDBObjectStore.prototype[method] = function (...given) {
+        const { transaction } = this;
+        let stores = written.get(transaction);
+        if (stores === undefined) {
+          written.set(transaction, (stores = new Set()));
+          transaction.addEventListener("complete", () => complete.push(written.get(transaction) ?? new Set()));
+          if (mayAsk) {
+            mayAsk = false;
+            // as if somebody else's turn came now, who asks the visitor
+            queueMicrotask(() => {
+              asked += 1;
+              confirm("Are you sure?");
+            });
+          }
+        }
+        stores.add(this.name);
+        return Reflect.apply(/** @type {any} */ (original), this, given);
+      };
+    }
+
+    const mailbox = await pymailbox.openMailbox("dialogs", { maxDeliveries: 5 });
+    const outbox = await pymailbox.openMailbox("dialogs outbox");
+    complete.length = 0;
+    const sender = new Uint8Array();
+    const message = () => ({ sender, payload: new Uint8Array(5000), messageId: crypto.randomUUID() });
+    /** @type {((id: string) => Promise<unknown>)[]} */
+    const verbs = [
+      (id) => mailbox.ack(id),
+      (id) => mailbox.nack(id, { error: "on purpose" }),
+      (id) => mailbox.ackAndSend(id, [[outbox, message()]]),
+      (id) => mailbox.deadLetter(id, "on purpose"),
+      () => mailbox.enqueueMany(Array.from({ length: 300 }, message)),
+      () => mailbox.enqueueMany([message()]),
+      () => Promise.all([mailbox.enqueue(sender, new Uint8Array(9000)), outbox.enqueueMany([message()])]),
+      () => mailbox.purge(),
+    ];
+    for (const verb of verbs) {
+      await mailbox.enqueueMany([message()]);
+      const [{ id }] = await mailbox.dequeue({ limit: 1 });
+      mayAsk = true;
+      await verb(id);
+      mayAsk = false;
+    }
+    const { queuedMessages, inflightMessages } = await mailbox.status();
+    const left = [queuedMessages, inflightMessages, (await outbox.status()).queuedMessages];
+    await mailbox.close();
+    await outbox.close();
+    return { asked, halves: complete.filter((stores) => !stores.has("journal")).map((stores) => [...stores]), left };
+  });
+  expect(asked).toBe(8);
+  expect(halves).toEqual([]);
+  expect(left).toEqual([0, 4, 2]);
+});

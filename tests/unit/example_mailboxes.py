@@ -637,6 +637,7 @@ class SmallMailbox(_Stored):
 
     async def storage_report(self) -> StorageReport:
         self.enter()
+        await self.turn()
         return StorageReport(self.options.durability, False, None, None, None)
 
     async def request_persistence(self) -> bool:

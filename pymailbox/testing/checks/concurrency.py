@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable
+from functools import partial
 from uuid import uuid4
 
 from ...contract.capabilities import Capability
@@ -13,6 +14,7 @@ from ...contract.values import MessageRecord
 from .._expect import expect, expect_equal
 from .._sandbox import Sandbox, drain, numbered, payloads_of, send
 from .._suite import check
+from .._verbs import USES, VerbCall, verbs_of
 
 _MANY_CALLS = 50_000
 """Calls after which others must have had their turn: they take several times as long as a turn may be late, which for a
@@ -93,31 +95,16 @@ async def check_mailboxes_work_side_by_side(sandbox: Sandbox) -> None:
 async def check_verbs_let_other_tasks_run(sandbox: Sandbox) -> None:
     """However many calls are awaited in a row with nothing between them, other tasks get their turn."""
     mailbox = await sandbox.open()
-    verbs: list[Callable[[], Awaitable[object]]] = [
-        mailbox.status,
-        lambda: mailbox.enqueue(b"sender", b"payload"),
-        mailbox.dequeue,
-        lambda: mailbox.ack(uuid4()),
-    ]
-    optional: dict[Capability, list[Callable[[], Awaitable[object]]]] = {
-        Capability.ENQUEUE_MANY: [lambda: mailbox.enqueue_many([])],
-        Capability.ACK_MANY: [lambda: mailbox.ack_many([]), lambda: mailbox.ack_many([uuid4()])],
-        Capability.ACK_AND_SEND: [lambda: mailbox.ack_and_send(uuid4(), [])],
-        Capability.NACK: [lambda: mailbox.nack(uuid4())],
-        Capability.DEAD_LETTERS: [
-            lambda: mailbox.dead_letter(uuid4(), "reason"),
-            mailbox.dead_letters,
-            lambda: mailbox.redrive(uuid4()),
-            lambda: mailbox.discard(uuid4()),
-        ],
-        Capability.RECOVER: [mailbox.recover],
-        Capability.PEEK: [mailbox.peek],
-        Capability.PURGE: [mailbox.purge],
+    calls = {name: call for name, call in verbs_of(mailbox, to_the_end=True).items() if USES[name].touches_storage}
+    of_nothing: dict[Capability, VerbCall] = {
+        Capability.ENQUEUE_MANY: lambda mailbox: mailbox.enqueue_many([]),
+        Capability.ACK_MANY: lambda mailbox: mailbox.ack_many([]),
+        Capability.ACK_AND_SEND: lambda mailbox: mailbox.ack_and_send(uuid4(), []),
     }
-    for capability, more in optional.items():
-        verbs += more if capability in mailbox.capabilities else []
-    for number, verb in enumerate(verbs):
-        await _expect_interruption(verb, f"verb {number}")
+    for capability in mailbox.capabilities & of_nothing.keys():
+        calls[f"{capability} of nothing"] = of_nothing[capability]
+    for name, call in calls.items():
+        await _expect_interruption(partial(call, mailbox), name)
 
 
 async def _expect_interruption(verb: Callable[[], Awaitable[object]], what: str) -> None:
