@@ -22,6 +22,7 @@ from ...contract.ids import id_of
 from ...contract.location import Location, require_name
 from ...contract.moments import milliseconds, moment
 from ...contract.values import DeadLetter, MailboxStats, MessagePriority, MessageRecord, MessageStatus, StorageReport
+from ...runtime.turns import take_turn_if_due
 from ..base import AckFirst, EmbeddedMailbox, Enqueued
 from .completions import CallFuture, Completions, completions_of, held_by_claim
 from .frames import (
@@ -291,6 +292,7 @@ class IndexedDbMailbox(EmbeddedMailbox):
 
     async def _storage_report(self) -> StorageReport:
         persistent, usage, quota, wiped = await self._call("storageReport")
+        await take_turn_if_due()  # WebKitGTK has nothing to report, and says so at once
         return StorageReport(self._options.durability, persistent, usage, quota, wiped)
 
     def _request_persistence(self) -> CallFuture:

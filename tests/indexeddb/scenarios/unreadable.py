@@ -59,7 +59,9 @@ async def _storage() -> AsyncIterator[Any]:
           const failing = (original) => function (range, count) {
             if (!storage.absent.some(({ store }) => store === this.name)) return original.call(this, range, count);
             const { transaction } = this;
-            const fake = { error: null, result: undefined, readyState: "pending", onsuccess() {}, onerror() {} };
+            const fake = {
+              transaction, error: null, result: undefined, readyState: "pending", onsuccess() {}, onerror() {},
+            };
             const keys = getAllKeys.call(this, range, original === getAll ? count : undefined);
             const real = original.call(this, range, count);
             real.onsuccess = () => {
