@@ -96,6 +96,8 @@ async def check_verbs_let_other_tasks_run(sandbox: Sandbox) -> None:
     """However many calls are awaited in a row with nothing between them, other tasks get their turn."""
     mailbox = await sandbox.open()
     calls = {name: call for name, call in verbs_of(mailbox, to_the_end=True).items() if USES[name].touches_storage}
+    # first those that leave nothing behind, however often they are called
+    calls = dict(sorted(calls.items(), key=lambda use: USES[use[0]].stores))
     of_nothing: dict[Capability, VerbCall] = {
         Capability.ENQUEUE_MANY: lambda mailbox: mailbox.enqueue_many([]),
         Capability.ACK_MANY: lambda mailbox: mailbox.ack_many([]),
