@@ -13,7 +13,11 @@ function testExample(name, title, body) {
   test(title, body);
 }
 
-/** Runs an example on a page of its own. @param {Page} page @param {string} name */
+/**
+ * Runs an example on a page of its own. What it logs may come after its title.
+ *
+ * @param {Page} page @param {string} name
+ */
 async function runExample(page, name) {
   const example = await page.context().newPage();
   /** @type {string[]} */
@@ -46,14 +50,16 @@ function take(page, name, count) {
 
 testExample("page", "a page stores messages", async ({ page }) => {
   const { example, lines } = await runExample(page, "page");
-  expect(lines).toEqual([expect.stringMatching(/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12} is stored$/)]);
+  await expect
+    .poll(() => lines)
+    .toEqual([expect.stringMatching(/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12} is stored$/)]);
   await example.close();
   expect(await take(page, "inbox", 2)).toEqual(["bob: fire!", "alice: hello"]);
 });
 
 testExample("json", "JSON is stored once, with its headers", async ({ page }) => {
   const { lines } = await runExample(page, "json");
-  expect(lines).toEqual(["4bf92f35 tea"]);
+  await expect.poll(() => lines).toEqual(["4bf92f35 tea"]);
 });
 
 testExample("watch", "a page watches a mailbox", async ({ page }) => {
@@ -68,7 +74,7 @@ testExample("watch", "a page watches a mailbox", async ({ page }) => {
 testExample("files", "a mailbox becomes a file, and a file a mailbox", async ({ page }) => {
   await runExample(page, "page");
   const { lines } = await runExample(page, "files");
-  expect(lines).toEqual(["2 0 0 true"]);
+  await expect.poll(() => lines).toEqual(["2 0 0 true"]);
 });
 
 testExample("inspect", "an inspector shows what a page has stored", async ({ page }) => {
@@ -194,7 +200,7 @@ test("a service worker stores what arrives while Python is not loaded and nobody
 
 testExample("ask", "an asker is answered", async ({ page }) => {
   const { lines } = await runExample(page, "ask");
-  expect(lines).toEqual(["4.20 EUR", "TimeoutError"]);
+  await expect.poll(() => lines).toEqual(["4.20 EUR", "TimeoutError"]);
 });
 
 test("Python answers JavaScript, and JavaScript Python", async ({ page }) => {
@@ -270,7 +276,7 @@ testExample("one-by-one", "a loop acknowledges with its next dequeue", async ({ 
     for await (const { queuedMessages, inflightMessages } of mailbox.changes())
       if (queuedMessages + inflightMessages === 0) break;
   });
-  expect(lines).toEqual(["wash", "dry"]);
+  await expect.poll(() => lines).toEqual(["wash", "dry"]);
   await example.close();
 });
 
