@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import deque
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any, Final, NamedTuple
@@ -23,6 +24,9 @@ _SILENCE: Final = 2.5
 
 _INACTIVE: Final = 30.0
 """Seconds after which the server forgets a consumer to which nobody listens."""
+
+_AT_ONCE: Final = 500
+"""Entries between two turns of others."""
 
 _SECOND: Final = 1_000_000_000
 
@@ -66,7 +70,7 @@ class Follower:
         self._consumer = ""
         self._expected = 1
         self._heard = 0.0
-        self._held_back: list[Entry] | None = None
+        self._held_back: deque[Entry] | None = None
         """What was heard before it was certain that nothing is missing before it."""
         self._beginning = asyncio.Lock()
         self._again = False
@@ -116,7 +120,7 @@ class Follower:
             await self._end()
             start = await self._place(False)
             deliver = link.new_inbox()
-            self._expected, self._heard, self._held_back = 1, link.loop.time(), []
+            self._expected, self._heard, self._held_back = 1, link.loop.time(), deque()
             self._subscription = await link.listen(deliver, self._listener(self._generation))
             config: dict[str, Any] = {
                 "deliver_subject": deliver,
@@ -138,15 +142,23 @@ class Follower:
                 # what lies before a snapshot is purged; from now on only what this consumer has had
                 if await self._place(True) is not None:
                     continue
+                await self._let_through()
             except BaseException:
                 self._generation += 1
                 self._held_back = None
                 await self._end()
                 raise
-            held_back, self._held_back = self._held_back, None
-            for entry in held_back:
-                self._on_entry(entry)
             return
+
+    async def _let_through(self) -> None:
+        """What was held back, and what comes meanwhile."""
+        held_back = self._held_back
+        assert held_back is not None
+        while held_back:
+            for _ in range(min(len(held_back), _AT_ONCE)):
+                self._on_entry(held_back.popleft())
+            await asyncio.sleep(0)  # a long log may have come meanwhile
+        self._held_back = None
 
     async def _begin_again(self) -> None:
         while self._again:
