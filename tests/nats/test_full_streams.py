@@ -39,15 +39,18 @@ async def test_a_full_stream_takes_claims_and_acknowledgements(servers: Servers,
 
 
 @pytest.mark.parametrize(
-    ("most", "size", "at_once", "boxes"),
+    ("most", "size", "stored_at_once", "taken_at_once", "boxes"),
     [
-        pytest.param(1 << 20, 1000, 1, 1, id="a small stream"),
-        pytest.param(8 << 20, 300, 100, 1, id="many messages"),
-        pytest.param(4 << 20, 1000, 10, 40, id="many mailboxes"),
+        pytest.param(1 << 20, 1000, 1, 1, 1, id="a small stream"),
+        pytest.param(8 << 20, 300, 100, 100, 1, id="many messages"),
+        pytest.param(4 << 20, 1000, 10, 10, 40, id="many mailboxes"),
+        pytest.param(1 << 20, 20, 1, 1, 1, id="tiny messages one by one"),
+        pytest.param(2 << 20, 20, 1000, 1000, 1, id="tiny messages by the thousand"),
+        pytest.param(1 << 19, 20, 1000, 1, 1, id="tiny messages stored by the thousand and taken one by one"),
     ],
 )
 async def test_a_full_stream_can_be_emptied(
-    most: int, size: int, at_once: int, boxes: int, quick: Servers, stream: str
+    most: int, size: int, stored_at_once: int, taken_at_once: int, boxes: int, quick: Servers, stream: str
 ) -> None:
     """However small the messages are, and however many commits that takes."""
     async with AsyncExitStack() as stack, await nats.connect(f"nats://{quick.addresses}") as client:
@@ -62,15 +65,15 @@ async def test_a_full_stream_can_be_emptied(
         while filling:
             for mailbox in list(filling):
                 try:
-                    await mailbox.enqueue_many([NewMessage(b"", bytes(size))] * at_once)
+                    await mailbox.enqueue_many([NewMessage(b"", bytes(size))] * stored_at_once)
                 except StorageFullError:
                     filling.discard(mailbox)
                 else:
-                    stored += at_once
+                    stored += stored_at_once
         taken, left = 0, set(mailboxes)
         while left:
             for mailbox in list(left):
-                records = await mailbox.dequeue(at_once)
+                records = await mailbox.dequeue(taken_at_once)
                 taken += await mailbox.ack_many(record.id for record in records)
                 if not records:
                     left.discard(mailbox)

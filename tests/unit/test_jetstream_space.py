@@ -16,13 +16,14 @@ from pymailbox.backends.jetstream.space import Space
 
 KIB, MIB = 1 << 10, 1 << 20
 MOST = 8 * MIB
-RESERVE = MIB
+RESERVE = 2 * MIB
 
 
 class Server:
     """Has one stream."""
 
     stream = created = "inbox"
+    packed_weight = 0
 
     def __init__(self, used: int) -> None:
         self.loop = asyncio.get_running_loop()
@@ -56,7 +57,7 @@ def space_with(left: int) -> tuple[Space, Server]:
 async def test_what_is_moved_leaves_room_for_the_snapshot_behind_it(left: int, snapshot: int) -> None:
     """Else nothing could be purged any more, and claims and acknowledgements would fill the rest."""
     space, server = space_with(left)
-    space.is_short(3 * KIB, 0)  # somebody else's commit
+    space.is_short(3 * KIB, 0, 0)  # somebody else's commit
     server.used += 3 * KIB + space.at_most(MIB, snapshot)
     assert await space.has(snapshot, "a snapshot")
     assert space.at_most(10, 0) == 10
@@ -74,7 +75,7 @@ async def test_commits_that_are_stored_at_once_do_not_take_the_reserve() -> None
 
     async def store() -> None:
         try:
-            async with space.taking(MIB):
+            async with space.taking(MIB, 1):
                 await asyncio.sleep(0.02)
                 server.used += MIB
                 stored.append(MIB)
@@ -87,25 +88,44 @@ async def test_commits_that_are_stored_at_once_do_not_take_the_reserve() -> None
 
 async def test_a_count_does_not_forget_what_is_still_to_be_stored() -> None:
     space, server = space_with(RESERVE + 1500 * KIB)
-    async with space.taking(MIB):
+    async with space.taking(MIB, 1):
         space.note(server.info())
         with pytest.raises(StorageFullError):
-            async with space.taking(MIB):
+            async with space.taking(MIB, 1):
                 raise AssertionError("it is let in")
     space.note(server.info())  # it was stored elsewhere, or not at all
-    async with space.taking(MIB):
+    async with space.taking(MIB, 1):
         """There is room again."""
 
 
 async def test_what_is_refused_is_not_counted() -> None:
     space, server = space_with(RESERVE + 4 * MIB)
     with pytest.raises(StorageFullError):
-        async with space.taking(7 * MIB):
+        async with space.taking(7 * MIB, 1):
             raise AssertionError("it is let in")
     asked = server.asked
-    assert not space.is_short(100, MIB)
-    async with space.taking(MIB):
+    assert not space.is_short(100, MIB, 0)
+    async with space.taking(MIB, 1):
         assert server.asked == asked
+
+
+async def test_small_messages_leave_room_for_two_snapshots() -> None:
+    """For the next one beside the last: they are small as well, so there are many of them."""
+    space, _ = space_with(RESERVE + MIB)
+    async with space.taking(100 * KIB, 100):
+        """As much as that is left of a quarter."""
+    with pytest.raises(StorageFullError):
+        async with space.taking(100 * KIB, 2000):
+            raise AssertionError("it is let in")
+
+
+async def test_a_snapshot_waits_while_the_next_would_not_fit_beside_it() -> None:
+    """It gets smaller meanwhile; at the last moment it is written all the same."""
+    space, server = space_with(2 * MIB)
+    assert await space.has(900 * KIB, "a snapshot")
+    assert not await space.has(1500 * KIB, "a snapshot")
+    server.used += 450 * KIB
+    assert await space.has(1500 * KIB, "a snapshot")
 
 
 async def test_there_is_no_room_in_another_stream() -> None:

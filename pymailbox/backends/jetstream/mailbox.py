@@ -198,7 +198,7 @@ class JetStreamMailbox(EmbeddedMailbox):
         self._check_wiped()
         stored = [self._with_id(message) for message in messages]
         ids = [cast(UUID, message.message_id) for message in stored]
-        call = Call(stores=True, informed=[self._listener])
+        call = Call(stores=len(stored), informed=[self._listener])
         if self._observer is None:
             call.answer = lambda: Stored(ids, None)
         self._set_messages(call, stored, sent_on)
@@ -222,7 +222,9 @@ class JetStreamMailbox(EmbeddedMailbox):
 
         async def prepare() -> list[bytes]:
             pieces = []
-            async with link.space.taking(codec.size_of(*messages)):  # all of it, before parts of any are stored
+            async with link.space.taking(
+                codec.size_of(*messages), len(messages)
+            ):  # all of it, before parts of any are stored
                 for batch in batches:
                     parts: tuple[int, ...] = ()
                     if codec.size_of(*batch) > self._room:
@@ -279,7 +281,7 @@ class JetStreamMailbox(EmbeddedMailbox):
             return made.pop(mine, b""), made
 
         async def store() -> tuple[bytes, dict[str, bytes]]:
-            async with self._link.space.taking(size):  # all of it, before parts of any are stored
+            async with self._link.space.taking(size, len(sends)):  # all of it, before parts of any are stored
                 return commands(
                     {
                         token: await store_parts(self._link, token, codec.bytes_of(of_token))
@@ -297,7 +299,8 @@ class JetStreamMailbox(EmbeddedMailbox):
             own, others = (b"", {}) if large else commands({})
             if large:
                 others = {token: b"" for token in messages if token != mine}
-            step = Step(self._number, message_id, own, others, informed, store if large else None)
+            parts = store if large else None
+            step = Step(self._number, message_id, own, others, informed, parts, stores=len(sends))
             depths = await self._replica.submit(step)
         except WipedError:
             self._wipes = self._link.wipes
@@ -496,7 +499,7 @@ class JetStreamMailbox(EmbeddedMailbox):
 
     async def _adopt(self, messages: Sequence[WholeMessage]) -> tuple[list[bool], int | None]:
         link, token = self._link, self._replica.token
-        call = Call(stores=True, informed=[self._listener])
+        call = Call(stores=len(messages), informed=[self._listener])
         small = sum(whole.size for whole in messages) <= self._room
         if small and len(body := codec.encode_whole(messages)) <= self._room:
             call.pieces = [codec.encode_command(Op.ADOPT, body)]
@@ -504,7 +507,7 @@ class JetStreamMailbox(EmbeddedMailbox):
 
             async def prepare() -> list[bytes]:
                 data = codec.bytes_of_whole(messages)
-                async with link.space.taking(len(data)):
+                async with link.space.taking(len(data), len(messages)):
                     parts = await store_parts(link, token, data)
                 return codec.encode_pieces(Op.ADOPT, codec.encode_whole(messages, parts), self._room)
 

@@ -459,11 +459,16 @@ class Replica:
         self._notify(effects, informed, early)
         if self._live and log.checkpoint_is_due:
             self._check_point()
-        elif self._live and self.link.space.is_short(len(entry.data), log.bytes + HEAD * log.commits):
+        elif self._live and self._is_short(len(entry.data)):
             self._check_point(b"now")
         if self._live and has_jumped:
             for number in liveness.overdue(log, self.writer.holders):
                 self.beat(number)
+
+    def _is_short(self, heard: int) -> bool:
+        """Whether others need the room that a snapshot would make, after a commit of so many bytes."""
+        log, space = self.log, self.link.space
+        return space.is_short(heard, log.bytes + HEAD * log.commits, log.packed_weight if space.is_limited else 0)
 
     def _apply_later(self, entry: Entry) -> bool:
         """Applies an enqueue of long ago together with others; False if it is none, or more than that."""
@@ -719,7 +724,7 @@ class Replica:
             if body is not None
         ]
         if moved:
-            call = Call(codec.encode_command(Op.MOVE, codec.encode_moved(moved)), stores=True)
+            call = Call(codec.encode_command(Op.MOVE, codec.encode_moved(moved)), stores=len(moved))
             call.makes_room = True
             await self.submit(call)
 

@@ -12,14 +12,20 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ...contract.errors import MailboxError, StorageFullError
 from .errors import CutOffError, NotThereError, RefusedError, TimedOutError
+from .state import PACKED
 
 if TYPE_CHECKING:
     from .link import Link
 
 _logger = logging.getLogger("pymailbox")
 
-_RESERVED: Final = 8
-"""A part of this of the whole is what is left: a snapshot of many small messages needs the most of it."""
+_RESERVED: Final = 4
+"""A part of this of the whole is what is left. That is not enough for small messages, many to a commit: a snapshot may
+take a third of what they take, and the next one has to fit in beside it. So then it is room for two snapshots of what
+is followed here, or of as many messages as there would be if all were like those that are to be stored.
+"""
+
+_SNAPSHOTS: Final = 2
 
 _LEAST_RESERVE: Final = 64 * 1024
 
@@ -29,8 +35,11 @@ _COUNTED_FOR: Final = 0.5
 _LIMIT_KNOWN_FOR: Final = 10.0
 """Seconds after which it is asked again whether a stream has one."""
 
-HEAD: Final = 100
+HEAD: Final = 160
 """Bytes that a stream message takes beside its own, more or less."""
+
+_COUNTED_AGAIN: Final = 8
+"""A part of what is left after which the bytes of a stream are counted again."""
 
 _PURGED_AT_ONCE: Final = 16
 """A part of this of what is left may be in each mailbox's log before a snapshot is worth it."""
@@ -54,6 +63,8 @@ class Space:
         """Bytes that ever were to be stored, and those of which the outcome is known."""
         self._heard = 0
         """Bytes of commits that were heard since then."""
+        self._snapshots = 0
+        """Bytes of snapshots of all that is followed here."""
         self._refused: set[str] = set()
         """Snapshots for which there was no room the last time."""
         self._counted_at = 0.0
@@ -65,20 +76,22 @@ class Space:
         self._most = most if most > 0 else None
         under_way = self._allowed - (self._settled if settled is None else settled)
         self._used, self._heard = there["state"]["bytes"] + under_way, 0
+        self._snapshots = self._link.packed_weight if self.is_limited else 0
         self._counted_at = self._link.loop.time()
 
     @asynccontextmanager
-    async def taking(self, size: int) -> AsyncIterator[None]:
-        """Stores so many bytes within it: keeps that from filling the stream.
+    async def taking(self, size: int, messages: int) -> AsyncIterator[None]:
+        """Stores so many bytes of so many messages within it: keeps that from filling the stream.
 
         Raises:
             StorageFullError: there is no room but the reserve.
         """
         if self._is_old or (self._most and self._left - size < self._reserve):
             await self._count()
-        if self._most is not None and self._left < size:
+        reserve = max(self._reserve, _SNAPSHOTS * PACKED * messages * self._used // (size + HEAD))
+        if self._most is not None and self._most - reserve - self._used < size:
             raise StorageFullError(
-                f"the stream {self._link.stream!r} may hold {self._most} bytes, of which {self._reserve} are "
+                f"the stream {self._link.stream!r} may hold {self._most} bytes, of which {reserve} are "
                 "kept for acknowledgements, and nothing was stored. Acknowledge messages, or raise its max_bytes, and "
                 "try again"
             )
@@ -90,15 +103,18 @@ class Space:
             self._settled += size
 
     async def has(self, size: int, what: str) -> bool:
-        """Whether all of a snapshot of so many bytes fits in: a part of it would only take what is left for claims and
-        acknowledgements. The log says it when that is no longer so.
+        """Whether to store a snapshot of so many bytes now: all of it fits in, as a part of it would only take what is
+        left for claims and acknowledgements, which the log says when it is no longer so; and the next one will fit in
+        beside it, or this is the last moment for one. Messages are taken out meanwhile, so a later one is smaller.
         """
         created = await self._ask()  # once: whoever waits for an answer would make a stream that was deleted anew
         if created != self._link.created:
             return False  # what is in the snapshot is no more
-        if self._most is None or self._left + self._reserve >= size + _MARGIN:
+        left = self._left + self._reserve
+        if not self.is_limited or left >= size + _MARGIN:
             self._refused.discard(what)
-            return True
+            is_last_moment = left <= _room_for(size) + _MARGIN
+            return not self.is_limited or is_last_moment or left >= size + _room_for(size)
         if what not in self._refused:
             self._refused.add(what)
             _logger.warning(
@@ -111,17 +127,25 @@ class Space:
         """So many bytes, or what is left beside the next snapshot and what is committed until then, if that is less."""
         if self._most is None:
             return size
-        kept = snapshot_size + snapshot_size // _RESERVED + 2 * _MARGIN
-        return max(0, min(size, self._left + self._reserve - self._heard - kept))
+        return max(0, min(size, self._left + self._reserve - self._heard - _room_for(snapshot_size)))
 
-    def is_short(self, size: int, in_log: int) -> bool:
+    @property
+    def is_limited(self) -> bool:
+        """Whether the stream may not hold whatever comes."""
+        return self._most is not None
+
+    def is_short(self, size: int, in_log: int, snapshot_size: int) -> bool:
         """Notes a commit of so many bytes that was heard; whether it is time for a snapshot that lets others be purged,
-        of which there are ``in_log`` bytes: half of the reserve is used up.
+        of which there are ``in_log`` bytes.
         """
         self._heard += size + HEAD
-        if self._is_old and (self._counting is None or self._counting.done()):
+        left = self._left + self._reserve - self._heard
+        is_old = self._is_old or (self.is_limited and self._heard > left // _COUNTED_AGAIN)
+        if is_old and (self._counting is None or self._counting.done()):
             self._counting = self._link.loop.create_task(self._count_quietly())
-        if self._most is None or (left := self._left + self._reserve - self._heard) >= self._reserve // 2:
+        if not self.is_limited:
+            return False
+        if left >= max(_LEAST_RESERVE // 2, _room_for(snapshot_size)):
             return False
         return in_log >= max(left // _PURGED_AT_ONCE, _WORTH_A_SNAPSHOT)
 
@@ -152,8 +176,13 @@ class Space:
 
     @property
     def _reserve(self) -> int:
-        return max((self._most or 0) // _RESERVED, _LEAST_RESERVE)
+        return max((self._most or 0) // _RESERVED, _LEAST_RESERVE, _SNAPSHOTS * self._snapshots)
 
     @property
     def _left(self) -> int:
         return (self._most or 0) - self._reserve - self._used
+
+
+def _room_for(snapshot_size: int) -> int:
+    """Bytes for a snapshot, and for what is committed until it is written."""
+    return snapshot_size + snapshot_size // 16 + 3 * _MARGIN

@@ -48,6 +48,9 @@ _TAKEN: Final = 300
 _WEIGHT: Final = 64
 """Bytes of a message or another entry in a snapshot, more or less."""
 
+PACKED: Final = 22
+"""The same when that is packed: little is left but an id."""
+
 _NOT_OURS: Final = -1
 """An id base that no id has: all ids are made by clients."""
 
@@ -275,10 +278,19 @@ class LogState:
 
     @property
     def weight(self) -> int:
-        """Bytes of a snapshot of it, more or less."""
+        """Bytes of a snapshot of it before it is packed, more or less."""
+        return _WEIGHT * self._entries
+
+    @property
+    def packed_weight(self) -> int:
+        """Bytes that it takes in the stream, more or less."""
+        return PACKED * self._entries
+
+    @property
+    def _entries(self) -> int:
         store = self.store
         tables: list[Sized] = [store.bodies, store.known_ids, store.error_texts, store.deaths, self.applied]
-        return _WEIGHT * sum(map(len, tables))
+        return sum(map(len, tables))
 
     @property
     def first_needed(self) -> tuple[int | None, int | None]:

@@ -49,7 +49,7 @@ class Call:
         *pieces: bytes,
         claims_for: int | None = None,
         via: int | None = None,
-        stores: bool = False,
+        stores: int = 0,
         prepare: Callable[[], Awaitable[list[bytes]]] | None = None,
         informed: list[Listener] | None = None,
         on_orphan: Callable[[Any], None] | None = None,
@@ -65,7 +65,7 @@ class Call:
         self.via = via
         """The holder on whose subject it has to be."""
         self.stores = stores
-        """Whether it brings messages."""
+        """How many messages it brings."""
         self.prepare = prepare
         """Makes the pieces when it is its turn."""
         self.informed = informed or []
@@ -126,9 +126,11 @@ class Step(Call):
         sends: dict[str, bytes],
         informed: dict[str, list[Listener]],
         parts: Callable[[], Awaitable[tuple[bytes, dict[str, bytes]]]] | None = None,
+        *,
+        stores: int,
     ) -> None:
         settle = codec.encode_command(Op.SETTLE, codec.pack_fields(holder) + message_id.bytes)
-        super().__init__(settle)
+        super().__init__(settle, stores=stores)
         self.holder = holder
         self.message_id = message_id
         self.own = own
@@ -393,7 +395,9 @@ class Writer:
             if isinstance(first, Step):
                 if not first.can_have_behind_it(call, calls[-1]):
                     break
-            elif isinstance(call, Step) or (call.stores, call.makes_room) != (first.stores, first.makes_room):
+            elif isinstance(call, Step) or (
+                (bool(call.stores), call.makes_room) != (bool(first.stores), first.makes_room)
+            ):
                 break
             else:
                 other = self._via(call)
@@ -453,12 +457,15 @@ class Writer:
                 call.finish(result)
 
         sent.on_known = finish
-        async with self._room_for(messages if first.stores and not first.makes_room else []):
+        async with self._room_for(messages, [] if first.makes_room else calls):
             await self._store(sent, messages, numbers)
 
-    def _room_for(self, messages: Sequence[tuple[str, bytes]]) -> AbstractAsyncContextManager[None]:
-        """Stores messages within it, for which there has to be room."""
-        return self._link.space.taking(sum(len(data) for _, data in messages)) if messages else nullcontext()
+    def _room_for(
+        self, commits: Sequence[tuple[str, bytes]], calls: Sequence[Call]
+    ) -> AbstractAsyncContextManager[None]:
+        """Commits calls within it; there has to be room for the messages that they bring."""
+        count = sum(call.stores for call in calls)
+        return self._link.space.taking(sum(len(data) for _, data in commits), count) if count else nullcontext()
 
     def _subject(self, call: Call, via: int | None) -> str:
         if call.stores:
@@ -497,7 +504,7 @@ class Writer:
                 "Nats-Expected-Last-Subject-Sequence-Subject": f"{replica.base}.h.{first.holder:x}",
             }
             try:
-                async with self._room_for(messages if first.own or first.sends else []):
+                async with self._room_for(messages, steps):
                     await self._store(sent, messages, numbers, headers)
             except RefusedError as error:
                 if error.code not in CHANGED:
