@@ -6,6 +6,7 @@ import sys
 from argparse import Namespace
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
+from typing import Final
 
 from ..contract.values import DeadLetter, MailboxStats, MessagePriority, MessageRecord, MessageStatus
 from .errors import OK
@@ -13,6 +14,9 @@ from .locations import location_of, names_in, opening_to_read
 from .streams import print_json, print_lines
 from .tables import Column, blocks, table, terminal_width
 from .text import age, counted, one_line, preview
+
+_RARE: Final = ("DUE", "HEADERS")
+"""Columns that are shown only if a message has something there."""
 
 
 async def stats(arguments: Namespace) -> int:
@@ -28,7 +32,7 @@ async def stats(arguments: Namespace) -> int:
     else:
         columns = [
             Column("MAILBOX", least=12),
-            *(Column(title, right=True) for title in ("QUEUED", "HIGH", "NORMAL", "INFLIGHT", "DEAD")),
+            *(Column(title, right=True) for title in ("QUEUED", "HIGH", "NORMAL", "DELAYED", "INFLIGHT", "DEAD")),
         ]
         print_lines(table(columns, [[one_line(name), *_counts(one)] for name, one in found.items()], _width()))
     return OK
@@ -40,6 +44,7 @@ def _counts(one: MailboxStats) -> Iterable[str]:
         one.queued_messages,
         by_priority[MessagePriority.HIGH],
         by_priority[MessagePriority.NORMAL],
+        one.delayed_messages,
         one.inflight_messages,
         one.dead_letters,
     )
@@ -63,16 +68,19 @@ async def peek(arguments: Namespace) -> int:
     columns = [
         Column("ID"),
         Column("AGE", right=True),
+        Column("DUE", right=True),
         Column("PRIORITY"),
         Column("STATUS"),
         Column("TRIES", right=True),
         Column("SENDER", least=8),
+        Column("HEADERS"),
         Column("PAYLOAD", least=12),
     ]
     rows = [
         [
             str(record.id),
-            record.created_at.isoformat(" ", "milliseconds") if arguments.full else age(record.created_at, now),
+            _whole(record.created_at) if arguments.full else age(record.created_at, now),
+            _due(record, now, full=arguments.full),
             record.priority.name.lower(),
             record.status.name.lower(),
             f"{record.delivery_count:,}",
@@ -99,12 +107,13 @@ async def dead(arguments: Namespace) -> int:
         Column("REASON", least=12),
         Column("ERROR", least=12),
         Column("SENDER", least=8),
+        Column("HEADERS"),
         Column("PAYLOAD", least=12),
     ]
     rows = [
         [
             str(letter.record.id),
-            letter.died_at.isoformat(" ", "milliseconds") if arguments.full else age(letter.died_at, now),
+            _whole(letter.died_at) if arguments.full else age(letter.died_at, now),
             f"{letter.record.delivery_count:,}",
             _lines(letter.reason) if arguments.full else one_line(letter.reason),
             _lines(letter.error or "") if arguments.full else _last_line(letter),
@@ -116,15 +125,23 @@ async def dead(arguments: Namespace) -> int:
     return OK
 
 
-def _contents(record: MessageRecord, *, full: bool) -> tuple[str, str]:
-    return (
-        (preview(record.sender), preview(record.payload))
-        if not full
-        else (
-            preview(record.sender, len(record.sender)),
-            preview(record.payload, len(record.payload)),
-        )
-    )
+def _whole(moment: datetime) -> str:
+    return moment.isoformat(" ", "milliseconds")
+
+
+def _due(record: MessageRecord, now: datetime, *, full: bool) -> str:
+    """When its delay ends, if it has one."""
+    if record.due_at is None:
+        return ""
+    return _whole(record.due_at) if full else f"in {age(now, record.due_at)}"
+
+
+def _contents(record: MessageRecord, *, full: bool) -> tuple[str, str, str]:
+    """Sender, headers, and payload; headers only where there is room for all of them."""
+    if not full:
+        return preview(record.sender), "", preview(record.payload)
+    headers = "\n".join(one_line(f"{name}: {value}") for name, value in record.headers.items())
+    return preview(record.sender, len(record.sender)), headers, preview(record.payload, len(record.payload))
 
 
 def _last_line(letter: DeadLetter) -> str:
@@ -142,6 +159,8 @@ def _show(
     if not rows:
         print_lines([f"No {noun}s."])
         return
+    shown = [i for i, column in enumerate(columns) if column.title not in _RARE or any(row[i] for row in rows)]
+    columns, rows = [columns[i] for i in shown], [[row[i] for i in shown] for row in rows]
     lines = blocks([c.title for c in columns], rows, _width()) if arguments.full else table(columns, rows, _width())
     print_lines(lines)
     if there > len(rows):

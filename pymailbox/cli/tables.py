@@ -64,13 +64,15 @@ def _squeeze(columns: Sequence[Column], widths: list[int], room: int) -> None:
 
 
 def blocks(titles: Sequence[str], rows: Sequence[Sequence[str]], width: int | None) -> Iterator[str]:
-    """The lines of rows as blocks, a field a line; a line that is too long goes on below."""
+    """The lines of rows as blocks, a field that is not empty a line; a line that is too long goes on below."""
     indent = max(map(width_of, titles)) + len(_GAP)
     room = None if width is None else max(10, width - indent)
     for number, row in enumerate(rows):
         if number:
             yield ""
         for title, cell in zip(titles, row, strict=True):
+            if not cell:
+                continue
             lines = [piece for line in cell.split("\n") for piece in ([line] if room is None else wrapped(line, room))]
             yield (pad(title, indent) + lines[0]).rstrip()
             yield from ((" " * indent + line).rstrip() for line in lines[1:])

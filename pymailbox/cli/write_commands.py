@@ -51,11 +51,18 @@ async def enqueue(arguments: Namespace) -> int:
         else:
             print_lines([str(message_id)])
         return OK
-    stored = 0
+
+    def some_new() -> list[NewMessage]:
+        return [new(line.removesuffix(b"\n")) for line in _some_lines(source)]
+
+    stored, batch = 0, some_new()
+    for message in batch:  # before a mailbox is made
+        prepare_message(sender, message.payload, priority, None, arguments.delay)
     async with await opening(location, make=True) as mailbox:
         try:
-            while batch := [new(line.removesuffix(b"\n")) for line in _some_lines(source)]:
+            while batch:
                 stored += len(await mailbox.enqueue_many(batch))
+                batch = some_new()
         except BaseException as error:
             error.add_note(f"{counted(stored, 'line')} before that were stored")
             raise

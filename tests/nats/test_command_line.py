@@ -81,7 +81,8 @@ def test_a_message_is_stored_counted_looked_at_and_taken_out(run: Run, inbox: st
     assert run("enqueue", inbox, "--lines", "--priority", "high", stdin=b"one\ntwo\n").out == "2 messages stored.\n"
     assert run("enqueue", inbox, "--id", sent.out.strip(), stdin=b"again").out == sent.out
     assert run("stats", inbox).out == (
-        "MAILBOX  QUEUED  HIGH  NORMAL  INFLIGHT  DEAD\ninbox         3     2       1         0     0\n"
+        "MAILBOX  QUEUED  HIGH  NORMAL  DELAYED  INFLIGHT  DEAD\n"
+        "inbox         3     2       1        0         0     0\n"
     )
     shown = run("stats", database_of(inbox), "--json").json
     assert shown["location"] == f"nats://{inbox.split('/')[2]}/?{inbox.split('?')[1]}"

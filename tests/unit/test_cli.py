@@ -64,9 +64,9 @@ def test_stats_lists_all_mailboxes_of_a_file(run: Run) -> None:
     fill("sqlite:///app.db#out", bury=0)
     assert run("stats", "app.db") == (
         0,
-        "MAILBOX  QUEUED  HIGH  NORMAL  INFLIGHT  DEAD\n"
-        "inbox         2     1       1         0     1\n"
-        "out           2     1       1         0     0\n",
+        "MAILBOX  QUEUED  HIGH  NORMAL  DELAYED  INFLIGHT  DEAD\n"
+        "inbox         2     1       1        0         0     1\n"
+        "out           2     1       1        0         0     0\n",
         "",
     )
     shown = run("stats", "app.db", "--json").json
@@ -114,6 +114,24 @@ def test_peek_shows_what_is_there(run: Run) -> None:
     assert run("peek", "inbox", "--limit", "1").out.endswith("\n\n1 of 2 messages; --limit shows more.\n")
     assert run("peek", "inbox", "--status", "inflight").out == "No messages.\n"
     assert [record["payload"] for record in run("peek", "inbox", "--json").json] == ["ZmlyZSE=", "aGVsbG8="]
+
+
+def test_delays_and_headers_are_shown_where_there_are_any(run: Run) -> None:
+    async def send() -> None:
+        async with open_mailbox("inbox") as mailbox:
+            await mailbox.enqueue(b"bob", b"now")
+            await mailbox.enqueue(b"bob", b"later", delay=7300, headers={"trace": "4bf92f35", "evil": "\x1b[2J"})
+
+    asyncio.run(send())
+    assert run("stats", "inbox").out.splitlines()[1].split() == ["inbox", "2", "0", "2", "1", "0", "0"]
+    head, now, later = run("peek", "inbox").out.splitlines()
+    assert head.split()[:4] == ["ID", "AGE", "DUE", "PRIORITY"]
+    assert now.split()[2:] == ["normal", "queued", "0", "bob", "now"]
+    assert later.split()[2:] == ["in", "2h", "normal", "queued", "0", "bob", "later"]
+    full = run("peek", "inbox", "--full").out
+    assert "HEADERS   trace: 4bf92f35\n          evil: \\x1b[2J\n" in full
+    [due_at] = [record["due_at"] for record in run("peek", "inbox", "--json").json if record["due_at"]]
+    assert re.findall(r"^DUE +(.*?)$", full, re.M) == [due_at.replace("T", " ").replace("000+00:00", "+00:00")]
 
 
 def test_payload_is_shown_and_never_obeyed(run: Run) -> None:
@@ -315,6 +333,7 @@ def test_enqueue_and_drain(run: Run) -> None:
 def test_message_that_is_too_large_makes_no_file(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pymailbox.contract.arguments.LARGEST_MESSAGE", 1000)
     assert "must hold at most 1000 bytes" in run("enqueue", "inbox", stdin=bytes(1001)).err
+    assert "must hold at most 1000 bytes" in run("enqueue", "inbox", "--lines", stdin=b"small\n" + bytes(1001)).err
     assert list(tmp_path.iterdir()) == []
 
 
