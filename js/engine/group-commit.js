@@ -33,7 +33,14 @@
 import { MailboxError, attempt, translate } from "../model/errors.js";
 import { SegmentCache } from "../model/segments.js";
 import { RECONNECTIONS, STORES, abort } from "../storage/database.js";
-import { beginFilling, endFilling, isTooLate, wasInterrupted } from "../storage/interruptions.js";
+import {
+  INTERRUPTIONS,
+  beginFilling,
+  endFilling,
+  interruptedAlways,
+  isTooLate,
+  wasInterrupted,
+} from "../storage/interruptions.js";
 import { isLastVersion, isNumberKnown, readState } from "../storage/stored-state.js";
 import { CommitQueue, LARGEST_GROUP, Submitted } from "./commit-queue.js";
 import { Headroom } from "./headroom.js";
@@ -64,6 +71,8 @@ export class GroupCommit {
   #running = false;
   /** Whether a transaction is being filled by operations that wait for reads. */
   #filling = false;
+  /** How many transactions in a row were interrupted. */
+  #interruptions = 0;
   #headroom = new Headroom();
   /**
    * The last transaction whose version was not the last one, and so means nothing.
@@ -398,11 +407,13 @@ export class GroupCommit {
         this.#filling = false;
       }
       await outcome.completed();
+      this.#interruptions = 0;
     } catch (cause) {
       const isInterrupted = tx !== undefined && (isTooLateToFill || wasInterrupted(tx.transaction));
       // then nothing of it was committed, and whatever failed afterwards failed because of that
       const failure = await this.#failureOf(isInterrupted ? new FencedError() : cause, tx, finished, results);
       if (isInterrupted) {
+        if (++this.#interruptions > INTERRUPTIONS) return { error: interruptedAlways(), undone: true };
         this.#fenced ??= fenced;
         const again = taken.filter(({ refused }) => !refused);
         return this.#commit(durability, notes, () => again.shift() ?? join(), true, lacksRoom);

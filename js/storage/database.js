@@ -32,7 +32,15 @@
 import { closed, corrupt, translate, translateOpening, unavailable } from "../model/errors.js";
 import { randomName } from "../model/ids.js";
 import { mend } from "./mending.js";
-import { IS_GECKO, beginFilling, endFilling, isTooLate, wasInterrupted } from "./interruptions.js";
+import {
+  INTERRUPTIONS,
+  IS_GECKO,
+  beginFilling,
+  endFilling,
+  interruptedAlways,
+  isTooLate,
+  wasInterrupted,
+} from "./interruptions.js";
 import { result } from "./requests.js";
 import { SeenMailboxes } from "./database-identity.js";
 import { upgradeFrom } from "./upgrades.js";
@@ -292,6 +300,7 @@ async function openWhole(settings, seen, birth) {
   let version = birth === undefined ? layout : undefined;
   /** @type {unknown} */
   let versionError;
+  let interruptions = 0;
   for (let attempt = 1; ; attempt++) {
     /** @type {IDBDatabase} */
     let database;
@@ -299,6 +308,7 @@ async function openWhole(settings, seen, birth) {
       database = await open(settings, seen, version, birth);
     } catch (error) {
       if (error instanceof InterruptedError) {
+        if (++interruptions > INTERRUPTIONS) throw interruptedAlways();
         attempt -= 1;
         continue;
       }

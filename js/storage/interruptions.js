@@ -8,6 +8,14 @@
  * those who await the result have theirs, commits nothing: for Firefox the request is then still under way.)
  */
 
+import { unavailable } from "../model/errors.js";
+
+/** After this many attempts in a row that were interrupted there is none more. */
+export const INTERRUPTIONS = 50;
+
+export const interruptedAlways = () =>
+  unavailable("Dialogs of the page interrupted every attempt. Try again.", undefined, true);
+
 /** Firefox's engine, recognised by an error class that only it has. */
 export const IS_GECKO = "InternalError" in globalThis;
 

@@ -153,6 +153,28 @@ test("a dialog that opens amid a look at many messages", async ({ page }) => {
   }
 });
 
+test("a page that interrupts each attempt is told so, and goes on once it stops", async ({ page, browserName }) => {
+  const { error, queued } = await page.evaluate(async () => {
+    const mailbox = await pymailbox.openMailbox("dialogs");
+    const { add, put } = IDBObjectStore.prototype;
+    IDBObjectStore.prototype.add = IDBObjectStore.prototype.put = () => {
+      throw new DOMException("as after an interruption", "TransactionInactiveError");
+    };
+    const sender = new Uint8Array();
+    const error = await mailbox
+      .enqueue(sender, sender)
+      .catch((error) => ({ name: error.name, passing: error.passing }));
+    Object.assign(IDBObjectStore.prototype, { add, put });
+    await mailbox.enqueue(sender, sender);
+    const { queuedMessages } = await mailbox.status();
+    await mailbox.close();
+    return { error, queued: queuedMessages };
+  });
+  // only in Firefox is that what is found after a dialog
+  const name = browserName === "firefox" ? "StorageUnavailableError" : "ConnectionLostError";
+  expect({ error, queued }).toEqual({ error: { name, passing: true }, queued: 1 });
+});
+
 // Firefox 153 keeps this by itself, as long as it holds the request whose result is being told for unfinished.
 test("a dialog that opens between two steps of a verb leaves no transaction half done", async ({ page }) => {
   const { asked, halves, left } = await page.evaluate(async () => {
