@@ -43,6 +43,7 @@ NOT_IN_PAGES = (
     "pymailbox/sync/",
     "pymailbox/testing/",
     "pymailbox/__main__.py",
+    "pymailbox/py.typed",  # for type checkers, which no page has
 )
 WITH_DOCSTRINGS = (
     "pymailbox/__init__.py",

@@ -14,11 +14,6 @@ import { onPage } from "../storage/database-identity.js";
 
 const PREFIX = "pymailbox/left/";
 
-/**
- * Whether writes that a page begins while it is left are always lost, as in JavaScriptCore, recognised by its errors.
- */
-export const LAST_WRITES_VANISH = "line" in new Error();
-
 /** A holder and its mailbox. @typedef {[string, string]} Note */
 
 /** The notes that this context knows. */

@@ -41,6 +41,7 @@ import {
   isTooLate,
   wasInterrupted,
 } from "../storage/interruptions.js";
+import { commitEarly, isFree, untilFree } from "../storage/one-at-a-time.js";
 import { isLastVersion, isNumberKnown, readState } from "../storage/stored-state.js";
 import { CommitQueue, LARGEST_GROUP, Submitted } from "./commit-queue.js";
 import { Headroom } from "./headroom.js";
@@ -154,7 +155,7 @@ export class GroupCommit {
     if (transaction !== undefined) {
       try {
         const reading = read(new ReadTransaction(() => transaction, this.#cache, this.#unavailableNow()));
-        transaction.commit();
+        commitEarly(transaction);
         return await reading;
       } catch (error) {
         if (error instanceof MailboxError) throw error;
@@ -199,7 +200,7 @@ export class GroupCommit {
       const transaction = this.#connection.beginNow("readonly", "default", ["journal"]);
       if (transaction === undefined) return false;
       const isLast = isLastVersion(transaction.objectStore("journal"), state);
-      transaction.commit();
+      commitEarly(transaction);
       // a write that failed meanwhile has been forgotten: another writer has its version
       return (await isLast) && this.#writeLeases.get(mailbox) === state;
     } catch {
@@ -292,8 +293,9 @@ export class GroupCommit {
     const began = moment();
     try {
       const reading = readState(mailbox, (name) => transaction.objectStore(name));
-      transaction.commit();
+      commitEarly(transaction);
       const state = await reading;
+      if (!isFree()) await untilFree();
       // the trace of a deleted mailbox stays for a long time, but not for ever
       if (!isTrusted(began)) return undefined;
       // ending another's lease needs more writes
@@ -306,7 +308,7 @@ export class GroupCommit {
 
   /** Whether everything that the waiting operations need may be at hand. */
   #mayBeAtHand() {
-    return this.#connection.openings === this.#opening && this.#queue.mayBeAtHand(this.#headroom);
+    return this.#connection.openings === this.#opening && isFree() && this.#queue.mayBeAtHand(this.#headroom);
   }
 
   /**
@@ -413,7 +415,10 @@ export class GroupCommit {
       // then nothing of it was committed, and whatever failed afterwards failed because of that
       const failure = await this.#failureOf(isInterrupted ? new FencedError() : cause, tx, finished, results);
       if (isInterrupted) {
-        if (++this.#interruptions > INTERRUPTIONS) return { error: interruptedAlways(), undone: true };
+        if (++this.#interruptions > INTERRUPTIONS) {
+          this.#interruptions = 0;
+          return { error: interruptedAlways(), undone: true };
+        }
         this.#fenced ??= fenced;
         const again = taken.filter(({ refused }) => !refused);
         return this.#commit(durability, notes, () => again.shift() ?? join(), true, lacksRoom);

@@ -4,6 +4,7 @@
  */
 
 import { newReserve, tidyUp } from "../storage/database.js";
+import { commitEarly } from "../storage/one-at-a-time.js";
 import { result } from "../storage/requests.js";
 import { TransactionOutcome } from "./transaction-outcome.js";
 
@@ -48,7 +49,7 @@ export class Headroom {
       const { transaction } = await connection.begin("readwrite", "relaxed");
       const outcome = new TransactionOutcome(transaction);
       transaction.objectStore("meta").delete("reserve");
-      transaction.commit();
+      commitEarly(transaction);
       await outcome.completed();
     } catch {
       // the operation that needed it is tried again anyway, and meets the error

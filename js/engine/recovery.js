@@ -6,7 +6,7 @@
  */
 
 import { SECOND_LOOK } from "../coordination/liveness.js";
-import { LAST_WRITES_VANISH } from "../coordination/unload-notes.js";
+import { IS_WEBKIT } from "../storage/one-at-a-time.js";
 import { result } from "../storage/requests.js";
 import { recover as recoverIn } from "./verbs/recover.js";
 
@@ -152,7 +152,7 @@ export class Recovery {
    * @param {Gone} gone @returns {Promise<number>} how many messages
    */
   async recoverFrom(gone) {
-    if (LAST_WRITES_VANISH && [...gone.values()].includes(undefined)) await this.#notesOfOthers();
+    if (IS_WEBKIT && [...gone.values()].includes(undefined)) await this.#notesOfOthers();
     const { groupCommit, notes } = this.#engine;
     /** @type {import("../coordination/unload-notes.js").Note[]} */
     let known = [];

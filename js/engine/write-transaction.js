@@ -6,6 +6,7 @@
  * is built on them, but nothing else. What they did takes effect when the transaction completes.
  */
 
+import { commitEarly } from "../storage/one-at-a-time.js";
 import { result } from "../storage/requests.js";
 import { isLastVersion, versionsOf, writeHead, writeRows } from "../storage/stored-state.js";
 import { MailboxState } from "../model/state.js";
@@ -327,7 +328,7 @@ export class WriteTransaction extends ReadTransaction {
       writeHead(() => this.store("journal"), state);
     }
     // if only one request can fail, and it was made outside of another's handler, every browser behaves well
-    if (this.#asked === 1) this.transaction.commit();
+    if (this.#asked === 1) commitEarly(this.transaction);
     else this.engine.connection.commit(this.transaction);
   }
 
@@ -347,7 +348,7 @@ export class WriteTransaction extends ReadTransaction {
     const last = super.store("journal").openKeyCursor(versionsOf(state.number), "prev");
     this.soleHead = { key: [state.number, state.version], added, last };
     // apart from the write it only reads: if the write fails, there is nothing else
-    this.transaction.commit();
+    commitEarly(this.transaction);
   }
 
   /** Whether the head that was written is the last version, once the transaction is complete. */

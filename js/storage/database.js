@@ -41,6 +41,7 @@ import {
   isTooLate,
   wasInterrupted,
 } from "./interruptions.js";
+import { commitEarly, isFree, untilFree, watch } from "./one-at-a-time.js";
 import { result } from "./requests.js";
 import { SeenMailboxes } from "./database-identity.js";
 import { upgradeFrom } from "./upgrades.js";
@@ -200,7 +201,8 @@ export class Connection {
       let database;
       try {
         database = this.#opened ?? (await this.#open());
-        return { transaction: database.transaction(stores, mode, { durability }), opening: this.#openings };
+        if (!isFree()) await untilFree();
+        return { transaction: begun(database, stores, mode, durability), opening: this.#openings };
       } catch (error) {
         if (database !== undefined) this.drop(database);
         const failure = translate(error);
@@ -215,9 +217,9 @@ export class Connection {
    * @returns {IDBTransaction | undefined}
    */
   beginNow(mode, durability, stores = ORDINARY_STORES) {
-    if (!this.isInUse) return undefined;
+    if (!this.isInUse || this.#opened === undefined || !isFree()) return undefined;
     try {
-      return this.#opened?.transaction(stores, mode, { durability });
+      return begun(this.#opened, stores, mode, durability);
     } catch {
       return undefined; // it is closing; whoever waits for it meets the error
     }
@@ -228,7 +230,7 @@ export class Connection {
    * @param {IDBTransaction} transaction
    */
   commit(transaction) {
-    if (this.#settings.asksToCommit) transaction.commit();
+    if (this.#settings.asksToCommit) commitEarly(transaction);
   }
 
   /** How often the database has been opened; undefined while it is not open. */
@@ -339,6 +341,16 @@ async function openWhole(settings, seen, birth) {
 }
 
 /**
+ * @param {IDBDatabase} database @param {string[]} stores @param {IDBTransactionMode} [mode]
+ * @param {IDBTransactionDurability} [durability]
+ */
+function begun(database, stores, mode, durability) {
+  const transaction = database.transaction(stores, mode, { durability });
+  watch(transaction);
+  return transaction;
+}
+
+/**
  * What kind of database this is.
  * @param {IDBDatabase} database @param {number} ours the layout that this library writes
  * @returns {Promise<{layout: number, isWhole: boolean, birth: string}>}
@@ -349,7 +361,7 @@ async function look(database, ours) {
   if (lacking.length === STORES.length) return { layout: 0, isWhole: false, birth: "" };
   // each deletion uses up a version, which says nothing about the layout; a newer layout lacks nothing of this one
   if (lacking.includes("meta")) return { layout: ours, isWhole: false, birth: "" };
-  const meta = database.transaction("meta").objectStore("meta");
+  const meta = begun(database, ["meta"]).objectStore("meta");
   const [layout, birth] = await Promise.all([result(meta.get("layout")), result(meta.get("birth"))]);
   return { layout: typeof layout === "number" ? layout : ours, isWhole: lacking.length === 0, birth };
 }
