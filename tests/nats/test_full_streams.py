@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Iterator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
+from itertools import cycle
 from typing import cast
 
 import nats
@@ -78,6 +79,46 @@ async def test_a_full_stream_can_be_emptied(
                 if not records:
                     left.discard(mailbox)
         assert taken == stored
+
+
+async def test_a_full_stream_can_be_emptied_by_many_connections(quick: Servers, stream: str) -> None:
+    """Of which each hears what it has in its own mailboxes, and counts the rest now and then."""
+    connections, boxes = 30, 4
+    locations = [[quick.location(f"box {number} {at}", stream) for at in range(boxes)] for number in range(connections)]
+    async with AsyncExitStack() as stack, await nats.connect(f"nats://{quick.addresses}") as client:
+        filling = [await stack.enter_async_context(open_mailbox(each)) for some in locations for each in some]
+        await limit(client, stream, 8 << 20)
+        cast(JetStreamMailbox, filling[0])._link.space.note(await api(client, f"STREAM.INFO.{stream}"))
+        stored = 0
+        with suppress(StorageFullError):
+            for mailbox in cycle(filling):
+                await mailbox.enqueue_many([NewMessage(b"", bytes(600))] * 10)
+                stored += 10
+
+        async def empty(location: str, connection: int) -> int:
+            async with open_mailbox(location, connect={"name": str(connection)}) as mailbox:
+                taken = 0
+                while records := await mailbox.dequeue(1):
+                    taken += await mailbox.ack_many(record.id for record in records)
+                return taken
+
+        each = [empty(location, number) for number, some in enumerate(locations) for location in some]
+        assert sum(await asyncio.gather(*each)) == stored
+
+
+async def test_what_is_in_parts_is_let_in_once(quick: Servers, stream: str) -> None:
+    """And not once more when only the rest of its commit is stored."""
+    async with (
+        await nats.connect(f"nats://{quick.addresses}") as client,
+        open_mailbox(quick.location("inbox", stream)) as mailbox,
+        open_mailbox(quick.location("outbox", stream)) as outbox,
+    ):
+        await limit(client, stream, 8 << 20)
+        cast(JetStreamMailbox, mailbox)._link.space.note(await api(client, f"STREAM.INFO.{stream}"))
+        await mailbox.enqueue_many([NewMessage(b"", PAYLOAD)] * 50)
+        [record] = await mailbox.dequeue(1)
+        assert await mailbox.ack_and_send(record.id, [(outbox, NewMessage(b"", bytes(3000)))] * 500)
+        assert (await outbox.status()).queued_messages == 500
 
 
 @pytest.mark.parametrize(

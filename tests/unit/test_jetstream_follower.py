@@ -53,6 +53,35 @@ class FakeLink:
         self.told.append(subject)
 
 
+async def test_what_was_held_back_is_forgotten_if_it_begins_anew() -> None:
+    """It may be of a stream that is no more, while the log was replaced."""
+    count, heard, is_heard = 2000, list[int](), asyncio.Event()
+
+    class Busy(FakeLink):
+        async def api(self, *_: Any) -> Any:
+            for number in range(1, count + 1):
+                reply = f"$JS.ACK.s.c.1.{number}.{number}.1000000.0"
+                self.listening[len(self.told)](b"s.m.inbox.in", reply.encode(), b"", b"")
+            return await super().api()
+
+    async def place(there: bool) -> int | None:
+        return None if there else 1
+
+    def hear(entry: Entry) -> None:
+        heard.append(entry.seq)
+        is_heard.set()
+
+    follower = Follower(cast(Link, Busy()), [], hear, place, print, lambda: None)
+    starting = asyncio.create_task(follower.start())
+    await is_heard.wait()
+    first = len(heard)
+    assert first < count
+    follower.restart()
+    await starting
+    assert heard[first : first + 1] in ([], [1])
+    await follower.stop()
+
+
 def newer(there: bool) -> None:
     if there:
         raise StorageUnavailableError("newer rules")

@@ -26,7 +26,7 @@ _INACTIVE: Final = 30.0
 """Seconds after which the server forgets a consumer to which nobody listens."""
 
 _AT_ONCE: Final = 500
-"""Entries between two turns of others."""
+"""Entries between two turns of others, at least."""
 
 _SECOND: Final = 1_000_000_000
 
@@ -154,8 +154,9 @@ class Follower:
         """What was held back, and what comes meanwhile."""
         held_back = self._held_back
         assert held_back is not None
-        while held_back:
-            for _ in range(min(len(held_back), _AT_ONCE)):
+        while held_back and self._expected > 0:  # else it is to begin anew, maybe in another stream
+            # a part of them, else more might come than are let through
+            for _ in range(min(len(held_back), max(_AT_ONCE, len(held_back) // 4))):
                 self._on_entry(held_back.popleft())
             await asyncio.sleep(0)  # a long log may have come meanwhile
         self._held_back = None

@@ -611,7 +611,7 @@ class Link:
     @property
     def packed_weight(self) -> int:
         """Bytes of snapshots of all mailboxes that are followed, more or less."""
-        return sum(replica.log.packed_weight for replica in self.replicas.values())
+        return sum(replica.packed_weight for replica in self.replicas.values())
 
     async def _on_reconnected(self) -> None:
         self._note_largest()

@@ -39,6 +39,9 @@ _logger = logging.getLogger("pymailbox")
 
 _DIGESTS_KEPT: Final = 8
 
+_TELLING: Final = 4096
+"""Bytes that a snapshot should have by its entries to tell how long they are."""
+
 _CLAIMED_SOON: Final = 4096
 """Messages before one that is kept in memory until it is claimed."""
 
@@ -89,6 +92,8 @@ class Replica:
             self._break,
             self._vigil.tick,
         )
+        self._packing = 1.0
+        """By how much the last snapshot was longer than was thought."""
         self._snapshot_at = 0
         """The stream message that was read or heard last where snapshots are."""
         self._among_snapshots: set[int] = set()
@@ -468,7 +473,12 @@ class Replica:
     def _is_short(self, heard: int) -> bool:
         """Whether others need the room that a snapshot would make, after a commit of so many bytes."""
         log, space = self.log, self.link.space
-        return space.is_short(heard, log.bytes + HEAD * log.commits, log.packed_weight if space.is_limited else 0)
+        return space.is_short(heard, log.bytes + HEAD * log.commits, self.packed_weight if space.is_limited else 0)
+
+    @property
+    def packed_weight(self) -> int:
+        """Bytes of the next snapshot, more or less."""
+        return int(self.log.packed_weight * self._packing)
 
     def _apply_later(self, entry: Entry) -> bool:
         """Applies an enqueue of long ago together with others; False if it is none, or more than that."""
@@ -568,19 +578,22 @@ class Replica:
         log = self.log
         self._checkpoint_seqs.append(seq)
         stock = Stock(log.checkpoint, seq, log.age, *log.first_needed)
-        taking = self.spawn(self._take_stock(snapshots.Capture(log), stock, self._snapshot_at if own else None))
+        capture = snapshots.Capture(log)
+        taking = self.spawn(self._take_stock(capture, log.packed_weight, stock, self._snapshot_at if own else None))
         self._digests[log.checkpoint] = None
         if own:
             self._publishing = taking
         while len(self._digests) > _DIGESTS_KEPT:
             self._digests.popitem(last=False)
 
-    async def _take_stock(self, capture: snapshots.Capture, stock: Stock, last: int | None) -> None:
+    async def _take_stock(self, capture: snapshots.Capture, weight: int, stock: Stock, last: int | None) -> None:
         """Takes the digest of a state, and publishes it as a snapshot if ``last``, the one before it, is given."""
         digests = self._digests
         digest, packed = await snapshots.take(capture, pack=last is not None)
         if digests is not self._digests:  # the log is another one by now
             return
+        if last is not None and weight > _TELLING:
+            self._packing = len(packed) / weight
         if stock.checkpoint in digests:
             digests[stock.checkpoint] = digest
         try:

@@ -32,11 +32,17 @@ _LEAST_RESERVE: Final = 64 * 1024
 _COUNTED_FOR: Final = 0.5
 """Seconds after which the bytes of a stream with a limit are counted again."""
 
+_COUNTED_NEAR_THE_END: Final = 0.05
+"""The same while not much more may be stored."""
+
 _LIMIT_KNOWN_FOR: Final = 10.0
 """Seconds after which it is asked again whether a stream has one."""
 
 HEAD: Final = 160
 """Bytes that a stream message takes beside its own, more or less."""
+
+_SHORT: Final = 16
+"""A part of this of the whole is what others may take before that is counted."""
 
 _COUNTED_AGAIN: Final = 8
 """A part of what is left after which the bytes of a stream are counted again."""
@@ -86,14 +92,13 @@ class Space:
         Raises:
             StorageFullError: there is no room but the reserve.
         """
-        if self._is_old or (self._most and self._left - size < self._reserve):
+        if self._is_old or (self.is_limited and self._may_be_full(size, messages)):
             await self._count()
-        reserve = max(self._reserve, _SNAPSHOTS * PACKED * messages * self._used // (size + HEAD))
-        if self._most is not None and self._most - reserve - self._used < size:
+        if self._most is not None and self._left_beside(size, messages) < 0:
             raise StorageFullError(
-                f"the stream {self._link.stream!r} may hold {self._most} bytes, of which {reserve} are "
-                "kept for acknowledgements, and nothing was stored. Acknowledge messages, or raise its max_bytes, and "
-                "try again"
+                f"the stream {self._link.stream!r} may hold {self._most} bytes, of which "
+                f"{self._reserve_beside(size, messages)} are kept for acknowledgements, and nothing was stored. "
+                "Acknowledge messages, or raise its max_bytes, and try again"
             )
         self._allowed += size
         self._used += size
@@ -145,7 +150,7 @@ class Space:
             self._counting = self._link.loop.create_task(self._count_quietly())
         if not self.is_limited:
             return False
-        if left >= max(_LEAST_RESERVE // 2, _room_for(snapshot_size)):
+        if left >= max((self._most or 0) // _SHORT, _LEAST_RESERVE // 2, _room_for(snapshot_size)):
             return False
         return in_log >= max(left // _PURGED_AT_ONCE, _WORTH_A_SNAPSHOT)
 
@@ -169,10 +174,27 @@ class Space:
         self.note(there, settled)
         return str(there["created"])
 
+    def _reserve_beside(self, size: int, messages: int) -> int:
+        """Bytes that so many messages leave, of so many bytes."""
+        return max(self._reserve, _SNAPSHOTS * PACKED * messages * (self._used + size) // (size + HEAD))
+
+    def _left_beside(self, size: int, messages: int) -> int:
+        """Bytes that they leave beside that; less than 0 if there is no room for them."""
+        return (self._most or 0) - self._reserve_beside(size, messages) - self._used - size
+
+    def _may_be_full(self, size: int, messages: int) -> bool:
+        """Whether they would be refused, or others may have taken what is left."""
+        left = self._left_beside(size, messages)
+        return left < 0 or (left < self._reserve and self._age > _COUNTED_NEAR_THE_END)
+
+    @property
+    def _age(self) -> float:
+        """Seconds since the bytes were counted."""
+        return self._link.loop.time() - self._counted_at
+
     @property
     def _is_old(self) -> bool:
-        age = self._link.loop.time() - self._counted_at
-        return age > (_LIMIT_KNOWN_FOR if self._most is None else _COUNTED_FOR)
+        return self._age > (_LIMIT_KNOWN_FOR if self._most is None else _COUNTED_FOR)
 
     @property
     def _reserve(self) -> int:

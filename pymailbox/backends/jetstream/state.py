@@ -48,8 +48,8 @@ _TAKEN: Final = 300
 _WEIGHT: Final = 64
 """Bytes of a message or another entry in a snapshot, more or less."""
 
-PACKED: Final = 22
-"""The same when that is packed: little is left but an id."""
+PACKED: Final = 32
+"""The same when that is packed: little is left but an id, and sizes that differ."""
 
 _NOT_OURS: Final = -1
 """An id base that no id has: all ids are made by clients."""

@@ -88,6 +88,11 @@ class Call:
         return sum(map(len, self.pieces))
 
     @property
+    def is_in_parts(self) -> bool:
+        """Whether the messages that it brings are stored before its commit."""
+        return self.prepare is not None
+
+    @property
     def is_void(self) -> bool:
         """Whether it would claim for nobody: a claim behind it gets what it would have got."""
         return self.claims_for is not None and self.future.cancelled()
@@ -145,6 +150,10 @@ class Step(Call):
     @property
     def size(self) -> int:
         return len(self.pieces[0]) + len(self.own) + sum(map(len, self.sends.values()))
+
+    @property
+    def is_in_parts(self) -> bool:
+        return self.parts is not None
 
     def can_have_behind_it(self, call: Call, last: Call) -> bool:
         """Whether its commit can have another call in it, behind the last one: a step of its holder's to the same
@@ -464,8 +473,11 @@ class Writer:
         self, commits: Sequence[tuple[str, bytes]], calls: Sequence[Call]
     ) -> AbstractAsyncContextManager[None]:
         """Commits calls within it; there has to be room for the messages that they bring."""
-        count = sum(call.stores for call in calls)
-        return self._link.space.taking(sum(len(data) for _, data in commits), count) if count else nullcontext()
+        if not any(call.stores for call in calls):
+            return nullcontext()
+        # for those that are in parts there was room before
+        count = sum(call.stores for call in calls if not call.is_in_parts)
+        return self._link.space.taking(sum(len(data) for _, data in commits), count)
 
     def _subject(self, call: Call, via: int | None) -> str:
         if call.stores:
