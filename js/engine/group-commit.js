@@ -41,7 +41,7 @@ import {
   isTooLate,
   wasInterrupted,
 } from "../storage/interruptions.js";
-import { commitEarly, isFree, untilFree } from "../storage/one-at-a-time.js";
+import { commitEarly, isFree, nextFree } from "../storage/one-at-a-time.js";
 import { isLastVersion, isNumberKnown, readState } from "../storage/stored-state.js";
 import { CommitQueue, LARGEST_GROUP, Submitted } from "./commit-queue.js";
 import { Headroom } from "./headroom.js";
@@ -295,7 +295,7 @@ export class GroupCommit {
       const reading = readState(mailbox, (name) => transaction.objectStore(name));
       commitEarly(transaction);
       const state = await reading;
-      if (!isFree()) await untilFree();
+      while (!isFree()) await nextFree();
       // the trace of a deleted mailbox stays for a long time, but not for ever
       if (!isTrusted(began)) return undefined;
       // ending another's lease needs more writes

@@ -41,7 +41,7 @@ import {
   isTooLate,
   wasInterrupted,
 } from "./interruptions.js";
-import { commitEarly, isFree, untilFree, watch } from "./one-at-a-time.js";
+import { commitEarly, isFree, nextFree, watch } from "./one-at-a-time.js";
 import { result } from "./requests.js";
 import { SeenMailboxes } from "./database-identity.js";
 import { upgradeFrom } from "./upgrades.js";
@@ -201,7 +201,7 @@ export class Connection {
       let database;
       try {
         database = this.#opened ?? (await this.#open());
-        if (!isFree()) await untilFree();
+        while (!isFree()) await nextFree();
         return { transaction: begun(database, stores, mode, durability), opening: this.#openings };
       } catch (error) {
         if (database !== undefined) this.drop(database);

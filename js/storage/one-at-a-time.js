@@ -15,13 +15,11 @@ const IS_FATAL = IS_WEBKIT && typeof document === "undefined";
 /** Resolved when the last transaction is over; undefined if none is under way. @type {Promise<void> | undefined} */
 let underWay;
 
-/** Whether a transaction may begin at once. */
+/** Whether a transaction may begin in this turn. */
 export const isFree = () => underWay === undefined;
 
-/** Resolves when a transaction may begin, if it does so in the same turn. */
-export async function untilFree() {
-  while (underWay !== undefined) await underWay;
-}
+/** Resolves when one may begin, unless somebody else who waits comes first: to be asked for as long as none may. */
+export const nextFree = () => underWay;
 
 /** To be called for each transaction that has begun. @param {IDBTransaction} transaction */
 export function watch(transaction) {
