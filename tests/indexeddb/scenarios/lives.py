@@ -230,17 +230,18 @@ async def check_nothing_is_claimed_while_a_lock_is_away() -> None:
         messages = aiter(mailbox.messages())
         await anext(messages)
         await load_model()
+        # while this context writes nothing, as it may once its lock is gone
+        await foreign(
+            """
+            const state = await readState("claims without a lock");
+            const [[holder, terms]] = state.claims;
+            state.bequeath(holder, "somebody else", { ...terms, locked: false });
+            [state.leased, state.writer] = [false, "somebody else's context"];
+            await writeState("claims without a lock", state);
+            """
+        )
         async with _slow_locks():
             await foreign(_STEAL)
-            await foreign(
-                """
-                const state = await readState("claims without a lock");
-                const [[holder, terms]] = state.claims;
-                state.bequeath(holder, "somebody else", { ...terms, locked: false });
-                [state.leased, state.writer] = [false, "somebody else's context"];
-                await writeState("claims without a lock", state);
-                """
-            )
             await mailbox.enqueue(b"s", b"new")
             assert payloads(await mailbox.dequeue()) == [b"new"]
         assert mailbox._lives_over == 1  # type: ignore[attr-defined]
