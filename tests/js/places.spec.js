@@ -14,15 +14,25 @@ function testExample(name, title, body) {
 }
 
 /**
+ * What a page logs from now on; not that a mailbox was never closed, which it is told whenever that is collected.
+ *
+ * @param {Page} page
+ */
+function logOf(page) {
+  /** @type {string[]} */
+  const lines = [];
+  page.on("console", (message) => message.type() === "log" && lines.push(message.text()));
+  return lines;
+}
+
+/**
  * Runs an example on a page of its own. What it logs may come after its title.
  *
  * @param {Page} page @param {string} name
  */
 async function runExample(page, name) {
   const example = await page.context().newPage();
-  /** @type {string[]} */
-  const lines = [];
-  example.on("console", (message) => lines.push(message.text()));
+  const lines = logOf(example);
   await example.goto(new URL(`/example.html?name=${name}`, page.url()).href);
   await expect(example).toHaveTitle("done");
   return { example, lines };
@@ -265,9 +275,7 @@ testExample("backpressure", "a producer is held back", async ({ page }) => {
 
 testExample("one-by-one", "a loop acknowledges with its next dequeue", async ({ page }) => {
   const example = await page.context().newPage();
-  /** @type {string[]} */
-  const lines = [];
-  example.on("console", (message) => lines.push(message.text()));
+  const lines = logOf(example);
   await example.goto(new URL("/example.html?name=one-by-one", page.url()).href);
   await page.evaluate(async () => {
     const mailbox = await pymailbox.openMailbox("tasks");

@@ -162,6 +162,7 @@ def test_the_one_for_pages_leaves_out_nothing_else() -> None:
         "pymailbox/backends/jetstream",
         "pymailbox/backends/sqlite",
         "pymailbox/cli",
+        "pymailbox/py.typed",
         "pymailbox/sync",
         "pymailbox/testing",
         f"{info}/entry_points.txt",
