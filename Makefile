@@ -51,7 +51,7 @@ chaos: test-setup ## Kills browsers, tabs, workers or processes amid their calls
 test-setup: $(DEV_VENV) $(BROWSERS) $(TEST_PYODIDE) $(WHEEL) $(NPM_PACKAGE) $(EXAMPLES)
 
 .PHONY: test-fast
-test-fast: $(DEV_VENV) $(NODE_MODULES) $(TEST_PYODIDE) $(WHEEL) $(NPM_PACKAGE) ## For daily work: the checks, and all tests that need no browser
+test-fast: $(DEV_VENV) $(NODE_MODULES) $(TEST_PYODIDE) $(WHEEL) $(NPM_PACKAGE) ## For daily work: the checks, and all tests that need no browser and no server
 	$(BIN)/python -m tools.run_tests fast
 
 .PHONY: soak

@@ -93,8 +93,8 @@ def _pytest(name: str, *options: str) -> Job:
 
 
 def _split(file: str, words: Mapping[str, str], rest: str, *options: str) -> list[Job]:
-    """The tests of a file in several jobs: in each of `words` those that have its word in their names, and the others
-    in `rest`.
+    """The tests of a file or folder in several jobs: in each of `words` those that have its word in their names, and
+    the others in `rest`.
     """
     without = " and ".join(f"not {word}" for word in words.values())
     chosen = {**words, rest: without}
@@ -110,9 +110,11 @@ def _playwright(browser: str) -> Job:
 
 def fast_jobs() -> list[Job]:
     """Those of daily work."""
+    words = {"unit-sqlite": "test_sqlite", "unit-testing": "test_testing", "unit-cli": "test_cli"}
     return [
-        _pytest("all-else", f"--ignore={_LANES}", *_FAST),
-        _pytest("lanes", _LANES, *_FAST),
+        replace(_pytest("lanes", _LANES, *_FAST), waits=True),
+        *_split("tests/unit", words, "unit", *_FAST),
+        _pytest("all-else", *_ignoring(_LANES, "tests/unit"), *_FAST),
         Job("checks", ["make", "--no-print-directory", "check"]),
     ]
 

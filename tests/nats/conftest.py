@@ -1,6 +1,7 @@
 """What the tests on NATS servers share: each test has a stream of its own there."""
 
 from collections.abc import AsyncIterator
+from pathlib import Path
 from uuid import uuid4
 
 import nats
@@ -8,6 +9,15 @@ import pytest
 from nats.aio.client import Client
 
 from tools.nats_servers import Servers
+
+HERE = Path(__file__).parent
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leave them out of daily work: each waits for servers, minutes in all."""
+    for item in items:
+        if item.path.is_relative_to(HERE):
+            item.add_marker(pytest.mark.slow)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

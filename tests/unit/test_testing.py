@@ -114,6 +114,7 @@ def test_what_breaks_elsewhere_is_checked_by_name(name: str) -> None:
 # -- right mailboxes ---------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow  # the lane of CPython's memory shows as much
 def test_mailbox_that_keeps_every_promise_passes() -> None:
     results = asyncio.run(run_checks(Database(SmallMailbox).open))
     assert [result.name for result in results] == [check.name for check in CHECKS]
