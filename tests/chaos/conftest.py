@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.chaos.in_chromium import ChromiumStage
+from tests.chaos.recorder import JournalServer
 from tests.chaos.rounds import stood_still
 
 REDELIVERIES = pytest.StashKey[dict[str, float | None]]()
@@ -19,6 +20,14 @@ def pytest_configure(config: pytest.Config) -> None:
 def redeliveries(pytestconfig: pytest.Config) -> dict[str, float | None]:
     """Seconds from kills to redeliveries, by what was killed; None if nothing was held."""
     return pytestconfig.stash[REDELIVERIES]
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[JournalServer]:
+    """Serves the pages, and takes their reports."""
+    server = JournalServer()
+    yield server
+    server.stop()
 
 
 @pytest.fixture(scope="session")

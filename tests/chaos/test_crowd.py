@@ -17,14 +17,6 @@ TAB, OTHER_TAB, WORKER = "tab", "other tab", "worker"
 SECONDS = 240.0
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[JournalServer]:
-    """Serves the pages, and takes their reports."""
-    server = JournalServer()
-    yield server
-    server.stop()
-
-
 @pytest.fixture(scope="module", params=["chromium", "firefox", "webkit"])
 def browser(request: pytest.FixtureRequest, server: JournalServer) -> Iterator[HarnessTab]:
     """The first tab of a browser."""

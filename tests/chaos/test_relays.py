@@ -382,14 +382,6 @@ def check(recorder: Recorder) -> None:
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[JournalServer]:
-    """Serves the pages, and takes their reports."""
-    server = JournalServer()
-    yield server
-    server.stop()
-
-
-@pytest.fixture(scope="module")
 def servers(server: JournalServer) -> Iterator[Servers]:
     """The NATS server that is killed."""
     with Servers(1, origins=[server.url]) as servers:

@@ -115,7 +115,7 @@ class Space:
         created = await self._ask()  # once: whoever waits for an answer would make a stream that was deleted anew
         if created != self._link.created:
             return False  # what is in the snapshot is no more
-        left = self._left + self._reserve
+        left = self._left
         if not self.is_limited or left >= size + _MARGIN:
             self._refused.discard(what)
             is_last_moment = left <= _room_for(size) + _MARGIN
@@ -132,7 +132,7 @@ class Space:
         """So many bytes, or what is left beside the next snapshot and what is committed until then, if that is less."""
         if self._most is None:
             return size
-        return max(0, min(size, self._left + self._reserve - self._heard - _room_for(snapshot_size)))
+        return max(0, min(size, self._left - self._heard - _room_for(snapshot_size)))
 
     @property
     def is_limited(self) -> bool:
@@ -144,7 +144,7 @@ class Space:
         of which there are ``in_log`` bytes.
         """
         self._heard += size + HEAD
-        left = self._left + self._reserve - self._heard
+        left = self._left - self._heard
         is_old = self._is_old or (self.is_limited and self._heard > left // _COUNTED_AGAIN)
         if is_old and (self._counting is None or self._counting.done()):
             self._counting = self._link.loop.create_task(self._count_quietly())
@@ -180,7 +180,7 @@ class Space:
 
     def _left_beside(self, size: int, messages: int) -> int:
         """Bytes that they leave beside that; less than 0 if there is no room for them."""
-        return (self._most or 0) - self._reserve_beside(size, messages) - self._used - size
+        return self._left - self._reserve_beside(size, messages) - size
 
     def _may_be_full(self, size: int, messages: int) -> bool:
         """Whether they would be refused, or others may have taken what is left."""
@@ -202,7 +202,8 @@ class Space:
 
     @property
     def _left(self) -> int:
-        return (self._most or 0) - self._reserve - self._used
+        """Bytes that are left, the reserve included."""
+        return (self._most or 0) - self._used
 
 
 def _room_for(snapshot_size: int) -> int:
