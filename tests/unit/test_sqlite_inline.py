@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from pymailbox import MessagePriority, open_mailbox
+from pymailbox import MessagePriority, NewMessage, open_mailbox
 from pymailbox.backends.sqlite import database, locks
-from pymailbox.backends.sqlite.engine import Call
+from pymailbox.backends.sqlite.engine import Call, Engine
+from pymailbox.backends.sqlite.mailbox import SqliteMailbox
 from pymailbox.backends.sqlite.session import OutdatedError, Session
 from pymailbox.backends.sqlite.store import OpenMailbox
 from pymailbox.backends.sqlite.watcher import Watcher
@@ -171,6 +175,42 @@ async def test_what_was_prepared_and_undone_is_stored_all_the_same(
         assert undone
         assert [record.payload for record in await mailbox.dequeue()] == [b"%d" % number for number in range(5)]
     assert query(file, "SELECT count(*) FROM segments") == [(5,)]
+
+
+async def test_no_connection_outlives_its_close(file: Path, location: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would keep what it has locked, and a forked child would inherit it. A statement that failed keeps it open as
+    long as its cursor is there, and what has that is not always collected at once.
+    """
+    busy = 0
+    write_head = Session.write_head
+
+    def count(session: Session, mailbox: OpenMailbox, head: bytes) -> None:
+        nonlocal busy
+        try:
+            write_head(session, mailbox, head)
+        except sqlite3.OperationalError:
+            busy += 1
+            raise
+
+    monkeypatch.setattr(Session, "write_head", count)
+    gc.disable()
+    try:
+        async with open_mailbox(location, durability="relaxed") as mailbox:
+            await mailbox.enqueue_many([NewMessage(b"", b"")] * 9)
+            for _ in range(3):
+                *_, last = await mailbox.dequeue(3)
+            with closing(sqlite3.connect(file, isolation_level=None)) as other:
+                other.execute("BEGIN IMMEDIATE")
+                acknowledged = asyncio.ensure_future(mailbox.ack(last.id))
+                await asyncio.sleep(0.05)
+                other.execute("ROLLBACK")
+                assert await acknowledged
+            assert busy
+            assert isinstance(mailbox, SqliteMailbox)
+            await asyncio.to_thread(mailbox._file.work_between_calls, Engine.close)
+            assert not Path(f"{file}-wal").exists()  # the last connection removes it
+    finally:
+        gc.enable()
 
 
 async def test_what_was_prepared_and_never_came_keeps_nobody_out(

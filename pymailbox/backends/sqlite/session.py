@@ -49,7 +49,6 @@ class Session:
         self.reserve = reserve
         """Raises ``StorageFullError`` if storing that many bytes would leave too few for acknowledgements."""
         self._connection = connection
-        self._cursor = connection.cursor()
         self.begin: Callable[[], None] | None = None
         """Begins the transaction, if that was left to the first statement that needs one."""
         self.wrote = False
@@ -85,13 +84,11 @@ class Session:
         """
         if self.begin is None or len(self._used) > 1:
             self.execute(UPDATE_HEAD, (head, mailbox.key))
-        elif (
-            self._cursor.execute(
-                EXCHANGE_HEAD, (head, mailbox.key, mailbox.head, mailbox.id_base.to_bytes(16, "big"))
-            ).rowcount
-            != 1
-        ):
-            raise OutdatedError
+        else:
+            # with a cursor of its own: one that is kept keeps a statement that fails, and so the connection from closing
+            known = mailbox.id_base.to_bytes(16, "big")
+            if self._connection.execute(EXCHANGE_HEAD, (head, mailbox.key, mailbox.head, known)).rowcount != 1:
+                raise OutdatedError
         self.wrote = True
 
     def mailbox(self, name: str) -> OpenMailbox | None:
