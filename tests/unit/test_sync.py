@@ -783,7 +783,9 @@ def interrupt():
 
 def handler(message):
     begun.set()
-    forever.wait(20)
+    for _ in range(200):  # a signal that comes just before a wait does not end it
+        if forever.wait(0.1):
+            break
 
 threading.Thread(target=interrupt, daemon=True).start()
 try:
