@@ -1,10 +1,11 @@
 /** What the page's workers share: Python with pymailbox in it, and the page's requests, which are passed on to it. */
 
+import { compileOnce } from "./compiled.js";
 import { fileAt, startDownloads } from "./downloads.js";
 import { failureOf } from "./page.js";
 
 /** @import { PyodideInterface } from "pyodide" */
-/** @import { Failure, FromWorker, Loading, RequestName, Requests, ToWorker } from "./types.js" */
+/** @import { Asked, Failure, FromWorker, Loading, RequestName, Requests, ToWorker } from "./types.js" */
 
 /**
  * `Answering` in answering.py.
@@ -16,6 +17,7 @@ import { failureOf } from "./page.js";
 const BASE = new URL("./", import.meta.url).href;
 const PYODIDE = new URL("../pyodide/", BASE).href;
 const WHEELS = new URL("../wheels/", BASE).href;
+const WASM = "pyodide.asm.wasm";
 
 /** A Python error that the page can explain. */
 class RpcError extends Error {
@@ -29,15 +31,19 @@ class RpcError extends Error {
 /** @type {Answering | undefined} */
 let answering;
 
+/** What a worker before this one has compiled of Python. @type {WebAssembly.Module | undefined} */
+let compiled;
+
 /** Answers the page from now on. @param {Answers} answers */
 export function answer(answers) {
   addEventListener("message", (/** @type {MessageEvent<ToWorker>} */ { data }) => {
     // what else the page says is meant for the mailboxes
     if ("request" in data) void reply(answers, data);
+    else if ("compiled" in data) compiled = data.compiled;
   });
 }
 
-/** @param {Answers} answers @param {ToWorker} asked */
+/** @param {Answers} answers @param {Asked} asked */
 async function reply(answers, { id, request, arguments: parameters }) {
   const perform = /** @type {(...parameters: unknown[]) => Promise<unknown>} */ (answers[request]);
   try {
@@ -65,7 +71,8 @@ export async function loadPython({ main, modules, wheels, packages }) {
   const needed = ["micropip", ...lock.packages.micropip.depends, ...packages];
   const files = needed.map((name) => lock.packages[name].file_name);
   const ours = wheels.map((name) => WHEELS + names[name]);
-  const core = ["pyodide.asm.wasm", "pyodide.asm.mjs", "python_stdlib.zip"];
+  const core = [...(compiled ? [] : [WASM]), "pyodide.asm.mjs", "python_stdlib.zip"];
+  compileOnce(PYODIDE + WASM, compiled, (module) => post({ kind: "compiled", module }));
   await startDownloads(
     [...[...core, ...files].map((name) => PYODIDE + name), ...ours],
     // The last byte is not the last step: from there on it is Python that takes its time.

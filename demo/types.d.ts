@@ -84,14 +84,17 @@ export interface RelayState {
 
 export type RequestName = keyof Requests;
 
-export type ToWorker = {
+export type Asked = {
   [Name in RequestName]: { id: number; request: Name; arguments: Parameters<Requests[Name]> };
 }[RequestName];
+
+export type ToWorker = Asked | { compiled: WebAssembly.Module };
 
 export type FromWorker =
   | { kind: "answer"; id: number; value: unknown }
   | { kind: "failure"; id: number; failure: Failure }
   | { kind: "loading"; loading: Loading }
+  | { kind: "compiled"; module: WebAssembly.Module }
   | { kind: "news"; news: News };
 
 // -- peers ------------------------------------------------------------------------------------------------------------

@@ -12,6 +12,8 @@ class RequestError extends Error {
 }
 
 export class WorkerClient {
+  /** What the first of them has compiled of Python, for the others. @type {WebAssembly.Module | undefined} */
+  static #compiled;
   #worker;
   #killed = new AbortController();
   #nextId = 0;
@@ -30,6 +32,7 @@ export class WorkerClient {
       event.preventDefault();
       this.#failAll({ name: "WorkerError", message: event.message || "The page's worker could not be loaded." });
     });
+    if (WorkerClient.#compiled) this.#post({ compiled: WorkerClient.#compiled });
     // What is in hand goes back to the queue when the page is left; what that misses comes back as after a crash.
     const { signal } = this.#killed;
     for (const event of ["pagehide", "freeze"])
@@ -75,6 +78,9 @@ export class WorkerClient {
         return this.onLoading(message.loading);
       case "news":
         return this.onNews(message.news);
+      case "compiled":
+        WorkerClient.#compiled = message.module;
+        return;
       case "answer":
         this.#pending.get(message.id)?.resolve(message.value);
         break;

@@ -1,6 +1,7 @@
 """Serves the demo from the checkout on 127.0.0.1, with everything that it loads, and with a server side.
 
-    /demo/, /pyodide/, /wheels/, /js/     files, see tools/serve.py
+    /demo/, /pyodide/, /wheels/, /js/     files, see tools/serve.py; the page's modules are in few files, as they were
+                                          when this began, since a browser loads these in a third of the time
     /server/                              how the server side is, in JSON; see tools/server_side.py. Only by the names
                                           127.0.0.1 and localhost
     /server/open, /server/kill, /server/start
@@ -16,18 +17,28 @@ import argparse
 import asyncio
 import json
 import os
+import shutil
 import signal
 import sys
+import tempfile
 import threading
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Mapping
 from http import HTTPStatus
+from pathlib import Path
 from typing import Any, Final
 
-from tools.serve import DEFAULT_PORT, DEMO_ROUTES, Handler, Server, run
+from tools.serve import DEFAULT_PORT, DEMO_ROUTES, ROOT, Handler, Server, run
 from tools.server_side import ServerSide
+from tools.wheel_hook import bundle_files
 
 PATH: Final = "/server/"
 ANSWER_SECONDS: Final = 60.0
+
+DEMO: Final = DEMO_ROUTES["/demo/"]
+MODULES: Final = ("main.js", "worker.js", "relay-worker.js")
+"""Those that pages and workers begin with."""
+NOT_A_MODULE: Final = "service-worker.js"
+"""It imports nothing."""
 
 
 class DemoHandler(Handler):
@@ -79,8 +90,8 @@ class DemoServer(Server):
 
     handler = DemoHandler
 
-    def __init__(self, port: int, csp: str | None = None) -> None:
-        super().__init__(port, DEMO_ROUTES, csp)
+    def __init__(self, port: int, csp: str | None = None, routes: Mapping[str, Path] = DEMO_ROUTES) -> None:
+        super().__init__(port, routes, csp)
         self.origins = [self.url, self.url.replace("127.0.0.1", "localhost")]
         self._side = ServerSide(self.origins)
         self.verbs = {f"{PATH}{work.__name__}": work for work in (self._side.open, self._side.kill, self._side.start)}
@@ -113,6 +124,14 @@ class DemoServer(Server):
             runner.run(serve())
 
 
+def copy_bundled(folder: Path) -> None:
+    """Put the page into a folder, with its modules in few files."""
+    for file in DEMO.iterdir():
+        if file.name == NOT_A_MODULE or file.suffix in (".html", ".css", ".py"):
+            shutil.copy(file, folder)
+    bundle_files(MODULES, DEMO, folder, ROOT)
+
+
 def end_as_interrupted() -> None:
     """Let this process end by SIGTERM, and with its terminal, as by an interrupt, once: so that the NATS server and its
     files go with it.
@@ -139,7 +158,11 @@ def main() -> int:
     parser.add_argument("--csp", help="a Content-Security-Policy for every answer")
     arguments = parser.parse_args()
     end_as_interrupted()
-    return run("demo", arguments.port, lambda port: DemoServer(port, arguments.csp))
+    with tempfile.TemporaryDirectory(prefix="pymailbox-demo-") as temporary:
+        folder = Path(temporary)
+        copy_bundled(folder)
+        routes = {**DEMO_ROUTES, "/demo/": folder}
+        return run("demo", arguments.port, lambda port: DemoServer(port, arguments.csp, routes))
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -22,7 +23,7 @@ WHOLE_ENGINE = 'export * from "./index.js";'
 ENGINE_FOR_PYTHON = 'export * as python from "./python.js";'
 """Without the JavaScript API."""
 
-OPTIONS = ("--bundle", "--format=esm", "--target=es2022", "--minify", "--log-level=warning")
+OPTIONS = ("--bundle", "--format=esm", "--target=es2022", "--log-level=warning")
 
 
 class EngineHook(BuildHookInterface):  # type: ignore[type-arg]
@@ -70,9 +71,24 @@ def bundle(entry: str, root: Path) -> bytes:
     Raises:
         OSError, subprocess.CalledProcessError: there is no working esbuild.
     """
+    command, folder = [_esbuild(root), *OPTIONS, "--minify"], root / "js"
+    return subprocess.run(command, input=entry.encode(), stdout=subprocess.PIPE, cwd=folder, check=True).stdout
+
+
+def bundle_files(entries: Sequence[str], source: Path, folder: Path, root: Path) -> None:
+    """Bundles modules in `source` into `folder`, each under its own path. What several of them import is there once, in
+    files of its own.
+
+    Raises:
+        OSError, subprocess.CalledProcessError: there is no working esbuild.
+    """
+    command = [_esbuild(root), *OPTIONS, *entries, "--splitting", "--sourcemap", f"--outdir={folder}"]
+    subprocess.run(command, cwd=source, check=True)
+
+
+def _esbuild(root: Path) -> str:
     scripts = root / "node_modules" / ".bin"
     esbuild = shutil.which("esbuild", path=str(scripts))
     if esbuild is None:
         raise FileNotFoundError(f"there is none in {scripts}; `npm ci` gets it")
-    command, folder = [esbuild, *OPTIONS], root / "js"
-    return subprocess.run(command, input=entry.encode(), stdout=subprocess.PIPE, cwd=folder, check=True).stdout
+    return esbuild
