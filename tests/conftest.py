@@ -11,7 +11,7 @@ from pytest_pyodide.runner import SeleniumChromeRunner
 
 from tools import browsers
 from tools.nats_servers import Servers
-from tools.serve import DEMO_ROUTES, HOST, PYODIDE, ROOT, Server
+from tools.serve import DEMO_ROUTES, HOST, LASTING, ROOT, Server
 
 PYTEST_PYODIDE_PAGES = Path(pytest_pyodide.__file__).parent / "_templates"
 TEST_ROUTES = DEMO_ROUTES | {
@@ -40,7 +40,7 @@ def pytest_configure() -> None:
 def serve(csp: str | None = None, routes: Mapping[str, Path] = TEST_ROUTES) -> Iterator[Server]:
     """Serve the routes in the background; the body of a fixture."""
     with Server(0, routes, csp) as server:
-        server.lasting = PYODIDE  # so that Chromium keeps what it has compiled of it
+        server.lasting = LASTING
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
         yield server

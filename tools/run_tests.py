@@ -17,6 +17,8 @@ import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, replace
+from itertools import chain
+from pathlib import Path
 
 from tools.serve import ROOT
 
@@ -101,6 +103,15 @@ def _split(file: str, words: Mapping[str, str], rest: str, *options: str) -> lis
     return [_pytest(name, file, "-k", expression, *options) for name, expression in chosen.items()]
 
 
+def _split_files(folder: str, beginnings: Mapping[str, str], rest: str, *options: str) -> list[Job]:
+    """The files of a folder in several jobs: in `rest` those that begin like none of the others. As above, but each
+    job collects only its own.
+    """
+    groups = {name: sorted(map(str, Path(folder).glob(f"{word}*.py"))) for name, word in beginnings.items()}
+    others = _pytest(rest, folder, *_ignoring(*chain(*groups.values())), *options)
+    return [others, *(_pytest(name, *files, *options) for name, files in groups.items())]
+
+
 def _playwright(browser: str) -> Job:
     """The tests of a browser, one after the other: each loads Python, which keeps more than one core busy."""
     name = f"playwright-{browser}"
@@ -110,12 +121,12 @@ def _playwright(browser: str) -> Job:
 
 def fast_jobs() -> list[Job]:
     """Those of daily work."""
-    words = {"unit-sqlite": "test_sqlite", "unit-testing": "test_testing", "unit-cli": "test_cli"}
+    beginnings = {"unit-sqlite": "test_sqlite", "unit-cli": "test_cli", "unit-testing": "test_testing"}
     return [
-        replace(_pytest("lanes", _LANES, *_FAST), waits=True),
-        *_split("tests/unit", words, "unit", *_FAST),
+        *_split_files("tests/unit", beginnings, "unit", *_FAST),
         _pytest("all-else", *_ignoring(_LANES, "tests/unit"), *_FAST),
         Job("checks", ["make", "--no-print-directory", "check"]),
+        replace(_pytest("lanes", _LANES, *_FAST), waits=True),
     ]
 
 
@@ -166,7 +177,8 @@ def main() -> None:
     shutil.rmtree(REPORTS, ignore_errors=True)
     REPORTS.mkdir(parents=True)
     jobs = fast_jobs() if is_fast else all_jobs()
-    statuses = play(jobs, (os.cpu_count() or 1) + 1)
+    # of those of daily work more wait for processes and timers
+    statuses = play(jobs, (os.cpu_count() or 1) + (2 if is_fast else 1))
     if not is_fast:
         # which is full only now
         statuses["table"] = _pytest("table", TABLE, _TABLE_OPTION).run()

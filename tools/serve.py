@@ -31,8 +31,10 @@ DEMO_ROUTES = {
     "/js/": ROOT / "js",
 }
 
-PYODIDE = ("/pyodide", "/python_stdlib.zip")
-"""How the paths of Pyodide's files begin."""
+LASTING = ("/pyodide", "/python_stdlib.zip", "/js/")
+"""How the paths begin of what does not change while tests run: Pyodide, of which browsers then keep what they have
+compiled, and the engine's many modules.
+"""
 
 
 class Handler(SimpleHTTPRequestHandler):

@@ -11,7 +11,7 @@ from http import HTTPStatus
 from typing import Any
 
 from tests.chaos.judge import Entry, Event, Spot, held_by
-from tools.serve import DEMO_ROUTES, HOST, PYODIDE, ROOT, Handler, Server
+from tools.serve import DEMO_ROUTES, HOST, LASTING, ROOT, Handler, Server
 
 VICTIM = "victim"
 RESCUER = "rescuer"
@@ -155,7 +155,7 @@ class JournalServer(Server):
         self._host = host
         super().__init__(0, DEMO_ROUTES | {"/tests/": ROOT / "tests"})
         self.RequestHandlerClass = JournalHandler
-        self.lasting = PYODIDE  # so that Chromium keeps what it has compiled of it
+        self.lasting = LASTING
         self.recorders: dict[str, Recorder] = {}
         self._thread = threading.Thread(target=self.serve_forever, daemon=True)
         self._thread.start()

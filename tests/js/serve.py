@@ -7,6 +7,7 @@ prints.
 /cdn/         what these load from elsewhere, as tools.serve_examples has it
 /pymailbox/   build/npm/package/, the npm package
 /pymailbox.js the same in one file, as in a wheel, for pages and workers that are loaded again and again
+/bundled/     the same with the inspector in few files, for its page
 /pyodide/     build/pyodide/, the Pyodide distribution
 /wheels/      build/wheels/, the wheels
 """
@@ -24,7 +25,7 @@ from tools.build_npm import PACKAGE
 from tools.build_wheel import WHEELS, wheel_name
 from tools.serve import DEMO_ROUTES, ROOT, Handler, Server
 from tools.serve_examples import copies, localized
-from tools.wheel_hook import WHOLE_ENGINE, bundle
+from tools.wheel_hook import WHOLE_ENGINE, bundle, bundle_files
 
 PAGES = Path(__file__).parent / "pages"
 
@@ -65,6 +66,7 @@ def main() -> None:
         is_measured = "PYMAILBOX_COVERAGE" in os.environ
         engine = b'export * from "/pymailbox/index.js";' if is_measured else bundle(WHOLE_ENGINE, ROOT)
         (folder / "pymailbox.js").write_bytes(engine)
+        bundle_files(("index.js", "inspector/index.js"), ROOT / "js", folder / "bundled", ROOT)
         known = {"examples": list(examples()), "inPyodide": [asdict(block) for block in in_pyodide()]}
         (folder / "docs.json").write_text(json.dumps(known), encoding="utf-8")
         shutil.copy(WHEELS / wheel_name(), folder)
