@@ -208,7 +208,7 @@ async def test_no_connection_outlives_its_close(file: Path, location: str, monke
             assert busy
             assert isinstance(mailbox, SqliteMailbox)
             await asyncio.to_thread(mailbox._file.work_between_calls, Engine.close)
-            assert not Path(f"{file}-wal").exists()  # the last connection removes it
+            assert not await asyncio.to_thread(Path(f"{file}-wal").exists)  # the last connection removes it
     finally:
         gc.enable()
 

@@ -85,7 +85,7 @@ class Session:
         if self.begin is None or len(self._used) > 1:
             self.execute(UPDATE_HEAD, (head, mailbox.key))
         else:
-            # with a cursor of its own: one that is kept keeps a statement that fails, and so the connection from closing
+            # a cursor that is kept would keep a statement that fails, and so the connection from closing
             known = mailbox.id_base.to_bytes(16, "big")
             if self._connection.execute(EXCHANGE_HEAD, (head, mailbox.key, mailbox.head, known)).rowcount != 1:
                 raise OutdatedError

@@ -145,13 +145,15 @@ _SHAPES: list[tuple[Callable[[Mailbox, int, _Open], Awaitable[None]], int]] = [
     (_held_by_many, 16),
     (_one_of_many, 16),
 ]
-"""Each with how many there are in the smaller of two mailboxes; in the other there are four times as many. Where these
-are enough for several pages, they fill them, so that the last page of both has the same size."""
+"""Each with how many there are in the smaller of two mailboxes; in the other there are twice as many. Where these are
+enough for several pages, they fill them, so that the last page of both has the same size: what costs something for each
+page shows in each life.
+"""
 
 
 async def check_nothing_grows_with_what_there_is() -> None:
     for fill, count in _SHAPES:
-        small, large = await _costs(fill, count), await _costs(fill, 4 * count)
+        small, large = await _costs(fill, count), await _costs(fill, 2 * count)
         for what, few in small.items():
             many = large[what]
             assert many.requests <= few.requests + _LIVES // 2, (fill.__name__, what, few, many)

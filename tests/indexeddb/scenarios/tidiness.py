@@ -67,7 +67,7 @@ async def _left() -> dict[str, int]:
 NOTHING = {"held": 0, "pending": 0, "timers": 0, "channels": 0, "connections": 0}
 
 
-async def check_a_thousand_opens_and_closes_leave_nothing() -> None:
+async def check_hundreds_of_opens_and_closes_leave_nothing() -> None:
     """Every tenth held something, was watched and closed under a waiting call; some were left to the garbage
     collector."""
     references: list[weakref.ref[Any]] = []
@@ -75,7 +75,7 @@ async def check_a_thousand_opens_and_closes_leave_nothing() -> None:
         here = await new_context()
         async with await here.open("watching") as watching:
             await watching.enqueue_many([NewMessage(b"s", b"p") for _ in range(3)])
-            for i in range(1000):
+            for i in range(300):
                 mailbox = await here.open("watching")
                 if i % 10 == 0:
                     (held,) = await mailbox.dequeue(1)
