@@ -45,6 +45,8 @@ NOT_IN_PAGES = (
     "pymailbox/__main__.py",
     "pymailbox/py.typed",  # for type checkers, which no page has
 )
+FOR_AN_INDEX = (b"Classifier:", b"Description-Content-Type:", b"Keywords:")
+"""Metadata that no installer reads."""
 WITH_DOCSTRINGS = (
     "pymailbox/__init__.py",
     "pymailbox/_open.py",
@@ -112,8 +114,9 @@ def build_page_wheel(whole: Path, folder: Path) -> Path:
         if name == ENGINE:
             return bundle(ENGINE_FOR_PYTHON, ROOT)
         if name.endswith("/METADATA"):
-            metadata = content.partition(b"\n\n")[0]  # without the README
-            return metadata + f"\nRequires-Dist: pymailbox-nats=={_version(whole)}; extra == 'nats'\n".encode()
+            fields = content.partition(b"\n\n")[0].splitlines(keepends=True)  # without the README
+            metadata = b"".join(field for field in fields if not field.startswith(FOR_AN_INDEX))
+            return metadata + f"Requires-Dist: pymailbox-nats=={_version(whole)}; extra == 'nats'\n".encode()
         return content
 
     return _build(whole, folder / whole.name.replace("py3-none-any", PAGE_TAG), content)

@@ -10,6 +10,8 @@ import { ABORTS_AFTER_COMMIT, DATABASE_VERSION } from "../storage/database.js";
  * @typedef {object} Settings
  * @property {number} layout that the database is brought to
  * @property {boolean} asksToCommit whether transactions of several requests ask to be committed as soon as possible
+ * @property {number} answerLimit milliseconds that opening waits for an answer: it queues behind other tabs, and some
+ * browsers lose the request
  * @property {number} blockedLimit milliseconds that opening waits for another tab to close an older layout
  * @property {number} slowPoll milliseconds after which a waiter looks in any case, since hints may get lost
  * @property {number} longestAbsence milliseconds after which a page that was left counts as back even without an event
@@ -34,6 +36,7 @@ import { ABORTS_AFTER_COMMIT, DATABASE_VERSION } from "../storage/database.js";
 export const defaultSettings = () => ({
   layout: DATABASE_VERSION,
   asksToCommit: ABORTS_AFTER_COMMIT,
+  answerLimit: 20_000,
   blockedLimit: 5000,
   slowPoll: 5000,
   longestAbsence: 1000,

@@ -76,9 +76,6 @@ export const STORES_BY_MAILBOX = ["journal", ...ROWS_BY_MAILBOX];
 /** How often a lost connection is restored before a call fails. */
 export const RECONNECTIONS = 3;
 
-/** Milliseconds that opening waits for an answer: it queues behind other tabs, and some browsers lose the request. */
-const ANSWER_LIMIT = 20_000;
-
 /** How often opening tries again while other tabs upgrade the database. */
 const OPENINGS = 5;
 
@@ -133,6 +130,7 @@ export const ABORTS_AFTER_COMMIT = !IS_GECKO;
  * A connection's settings.
  * @typedef {object} ConnectionSettings
  * @property {number} layout that the database is brought to
+ * @property {number} answerLimit milliseconds that opening waits for an answer
  * @property {number} blockedLimit milliseconds that opening waits for another tab to close an older layout
  * @property {boolean} asksToCommit whether transactions of several requests ask to be committed as soon as possible
  */
@@ -321,7 +319,7 @@ async function openWhole(settings, seen, birth) {
       version = undefined;
       continue;
     }
-    const found = await look(database, layout).catch((error) => {
+    const found = await inTime(look(database, layout), settings).catch((error) => {
       database.close();
       throw error;
     });
@@ -348,6 +346,25 @@ function begun(database, stores, mode, durability) {
   const transaction = database.transaction(stores, mode, { durability });
   watch(transaction);
   return transaction;
+}
+
+/** @param {string} message of an error that may be over later */
+const passing = (message) => unavailable(message, undefined, true);
+
+const noAnswer = () =>
+  passing(
+    "IndexedDB does not answer. Another tab may be keeping it busy: close or reload the other tabs and try again.",
+  );
+
+/**
+ * Where a page that was left amid a transaction is kept, or a worker was ended amid one, WebKit may end no other either.
+ * @template T @param {Promise<T>} answer @param {ConnectionSettings} settings @returns {Promise<T>}
+ */
+function inTime(answer, { answerLimit }) {
+  /** @type {ReturnType<typeof setTimeout>} */
+  let timer;
+  const late = new Promise((_, reject) => (timer = setTimeout(reject, answerLimit, noAnswer())));
+  return Promise.race([answer, late]).finally(() => clearTimeout(timer));
 }
 
 /**
@@ -401,16 +418,13 @@ function open(settings, seen, version, birth) {
     /** @type {IDBTransaction | undefined} */
     let upgrading;
     let abandoned = false;
-    /** @param {number} milliseconds @param {string} message */
-    const giveUpAfter = (milliseconds, message) =>
+    /** @param {number} milliseconds @param {Error} why */
+    const giveUpAfter = (milliseconds, why) =>
       setTimeout(() => {
         abandoned = true;
-        reject(unavailable(message, undefined, true));
+        reject(why);
       }, milliseconds);
-    let timer = giveUpAfter(
-      ANSWER_LIMIT,
-      "IndexedDB does not answer. Another tab may be keeping it busy: close or reload the other tabs and try again.",
-    );
+    let timer = giveUpAfter(settings.answerLimit, noAnswer());
     request.onupgradeneeded = () => {
       // how long this takes depends on how much there is
       clearTimeout(timer);
@@ -429,7 +443,7 @@ function open(settings, seen, version, birth) {
       clearTimeout(timer);
       timer = giveUpAfter(
         settings.blockedLimit,
-        "Another tab keeps an older version of the mailboxes open. Close or reload it and try again.",
+        passing("Another tab keeps an older version of the mailboxes open. Close or reload it and try again."),
       );
     };
     request.onerror = () => {

@@ -10,6 +10,7 @@ from pymailbox.backends.indexeddb import loader
 from tests.indexeddb.scenarios.support import (
     PATIENCE,
     Context,
+    busy_storage,
     drain,
     foreign,
     new_context,
@@ -20,7 +21,7 @@ from tests.indexeddb.scenarios.support import (
 )
 
 RECONNECTIONS = 3
-"""As in js/database.js."""
+"""As in js/storage/database.js."""
 
 
 def _closing_transactions(times: int) -> AbstractAsyncContextManager[Any]:
@@ -95,6 +96,20 @@ async def check_connection_that_stays_lost_is_a_typed_error() -> None:
     assert payloads(await mailbox.dequeue()) == [b"before"]
     await mailbox.close()
     assert "never was" not in await here.list()
+
+
+async def check_opening_does_not_wait_for_ever_for_transactions_that_do_not_end() -> None:
+    """As WebKit may have it where it keeps a page that was left amid a transaction."""
+    async with await (await new_context()).open("held up") as mailbox:
+        await mailbox.enqueue(b"s", b"p")
+    late = await new_context({"answerLimit": 300})
+    async with busy_storage():
+        error = await raised(late.open("held up"))
+        assert isinstance(error, StorageUnavailableError)
+        assert error.passing
+        assert "does not answer" in str(error)
+    async with await late.open("held up") as mailbox:
+        assert payloads(await drain(mailbox)) == [b"p"]
 
 
 async def check_close_on_a_lost_connection_releases_all_the_same() -> None:
