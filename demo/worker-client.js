@@ -15,6 +15,8 @@ export class WorkerClient {
   /** What the first of them has compiled of Python, for the others. @type {WebAssembly.Module | undefined} */
   static #compiled;
   #worker;
+  /** Whether a service worker keeps what it loads; otherwise the next one loads all of it once more, to be kept. */
+  #isKept;
   #killed = new AbortController();
   #nextId = 0;
   /** @type {Map<number, {resolve: (value: any) => void, reject: (error: Error) => void}>} */
@@ -33,6 +35,7 @@ export class WorkerClient {
       this.#failAll({ name: "WorkerError", message: event.message || "The page's worker could not be loaded." });
     });
     if (WorkerClient.#compiled) this.#post({ compiled: WorkerClient.#compiled });
+    this.#isKept = navigator.serviceWorker?.controller !== null;
     // What is in hand goes back to the queue when the page is left; what that misses comes back as after a crash.
     const { signal } = this.#killed;
     for (const event of ["pagehide", "freeze"])
@@ -79,7 +82,7 @@ export class WorkerClient {
       case "news":
         return this.onNews(message.news);
       case "compiled":
-        WorkerClient.#compiled = message.module;
+        if (this.#isKept) WorkerClient.#compiled = message.module;
         return;
       case "answer":
         this.#pending.get(message.id)?.resolve(message.value);

@@ -7,7 +7,7 @@ const root = new URL("../", import.meta.url);
 const counted = new URL("build/coverage/", root);
 
 /** Where the pages' server has the engine, and where the server of the JavaScript API's tests has it. */
-const SERVED = /^http:[/]+[^/]+[/](?:js|pymailbox)[/]/;
+const SERVED = /^http:[/]+[^/]+[/](?:js|pymailbox|bundled)[/]/;
 
 /** The file in js/ that a page or Node loaded from an address; undefined for any other. @param {string} url */
 function fileOf(url) {

@@ -18,7 +18,6 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, replace
 from itertools import chain
-from pathlib import Path
 
 from tools.serve import ROOT
 
@@ -104,10 +103,13 @@ def _split(file: str, words: Mapping[str, str], rest: str, *options: str) -> lis
 
 
 def _split_files(folder: str, beginnings: Mapping[str, str], rest: str, *options: str) -> list[Job]:
-    """The files of a folder in several jobs: in `rest` those that begin like none of the others. As above, but each
-    job collects only its own.
+    """The files of a folder in several jobs, by how their names begin, and in `rest` all others. Unlike above, each job
+    collects only its own.
     """
-    groups = {name: sorted(map(str, Path(folder).glob(f"{word}*.py"))) for name, word in beginnings.items()}
+    groups = {
+        name: sorted(str(path.relative_to(ROOT)) for path in (ROOT / folder).glob(f"{word}*.py"))
+        for name, word in beginnings.items()
+    }
     others = _pytest(rest, folder, *_ignoring(*chain(*groups.values())), *options)
     return [others, *(_pytest(name, *files, *options) for name, files in groups.items())]
 
@@ -177,7 +179,7 @@ def main() -> None:
     shutil.rmtree(REPORTS, ignore_errors=True)
     REPORTS.mkdir(parents=True)
     jobs = fast_jobs() if is_fast else all_jobs()
-    # of those of daily work more wait for processes and timers
+    # more of the daily jobs wait for processes and timers
     statuses = play(jobs, (os.cpu_count() or 1) + (2 if is_fast else 1))
     if not is_fast:
         # which is full only now

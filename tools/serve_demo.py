@@ -1,7 +1,7 @@
 """Serves the demo from the checkout on 127.0.0.1, with everything that it loads, and with a server side.
 
-    /demo/, /pyodide/, /wheels/, /js/     files, see tools/serve.py; the page's modules are in few files, as they were
-                                          when this began, since a browser loads these in a third of the time
+    /demo/, /pyodide/, /wheels/, /js/     files, see tools/serve.py. /demo/ is as it was when this began, with its
+                                          modules in few files, which a browser loads in a third of the time
     /server/                              how the server side is, in JSON; see tools/server_side.py. Only by the names
                                           127.0.0.1 and localhost
     /server/open, /server/kill, /server/start

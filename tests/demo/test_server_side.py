@@ -187,10 +187,11 @@ def test_nothing_of_the_nats_server_outlives_a_terminal_that_is_closed(
         try:
             assert demo.stdout
             url = demo.stdout.readline().decode().split("/ has")[0]
+            before = set(tmp_path.iterdir())
             opening = urllib.request.Request(f"{url}/server/open", None, {"Origin": url}, method="POST")
             with urllib.request.urlopen(opening) as answer:
                 assert json.load(answer)["runs"]
-            assert list(tmp_path.iterdir())
+            assert set(tmp_path.iterdir()) > before
             for _ in range(2):  # one comes from the system, and one from the shell
                 demo.send_signal(getattr(signal, number))
             assert demo.wait(30) == 0

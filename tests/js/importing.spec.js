@@ -30,6 +30,11 @@ test("importing the library does nothing; its first use starts it", async ({ pag
     await (await openMailbox("inbox")).close();
     return [imported, [...done]];
   });
+  const isDefined = await page.evaluate(async () => {
+    await import(/** @type {any} */ ("/pymailbox/inspector/index.js"));
+    return customElements.get("mailbox-inspector") !== undefined;
+  });
+  expect(isDefined).toBe(true);
   expect(imported).toEqual([]);
   expect(used).toEqual(
     expect.arrayContaining([

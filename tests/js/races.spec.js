@@ -1,5 +1,5 @@
-// Random programs over three contexts in which things go wrong: other ones in each browser. RACES is how many, SEED the
-// first, or alone the only one.
+// Random programs over three contexts in which things go wrong, different ones in each browser. RACES is how many, SEED
+// the first, or alone the only one.
 
 import { expect, test } from "@playwright/test";
 
@@ -13,8 +13,8 @@ test("whatever goes wrong at whatever step, nothing is lost, and nothing run twi
   browserName,
 }) => {
   const { RACES, SEED } = process.env;
-  const first = Number(SEED ?? (browserName === "firefox" ? COUNT : 0));
   const count = Number(RACES ?? (SEED === undefined ? COUNT : 1));
+  const first = Number(SEED ?? (browserName === "firefox" ? count : 0));
   test.setTimeout(60_000 + count * 10_000);
   await page.goto("/races/");
   await page.waitForFunction(() => "runRaces" in globalThis);

@@ -78,6 +78,8 @@ def main() -> None:
             for name, code in files_of(page.stem).items():
                 (recipe / name).write_text(localized(code), encoding="utf-8")
         routes = copies(Path(temporary)) | {"/": folder, "/pymailbox/": PACKAGE}
+        if is_measured:
+            routes["/bundled/"] = PACKAGE
         with Server(0, DEMO_ROUTES | routes) as server:
             server.RequestHandlerClass = IsolatingHandler
             print(f"The JavaScript API's pages are at {server.url}/", flush=True)  # noqa: T201 - for whoever started it

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -136,19 +138,30 @@ async def test_a_mailbox_that_cannot_be_read_is_named(file: Path, location: str)
     assert query(file, "PRAGMA user_version") == [(1,)]
 
 
+@pytest.mark.parametrize(
+    ("owner", "name"), [(dead_letters, "note"), (upgrades._Filling, "_take")], ids=["at the end", "at a row"]
+)
 async def test_what_fails_amid_it_leaves_the_file_as_it_was(
-    file: Path, location: str, monkeypatch: pytest.MonkeyPatch
+    owner: Any, name: str, file: Path, location: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     make(file)
     before = query(file, "SELECT * FROM messages"), query(file, "SELECT name FROM sqlite_master")
 
-    def fail(*_: object) -> None:
-        raise sqlite3.OperationalError("amid it")
+    original, calls = getattr(owner, name), 0
+
+    def fail(*given: object) -> object:
+        nonlocal calls
+        calls += 1
+        if calls == 2:
+            raise sqlite3.OperationalError("amid it")
+        return original(*given)
 
     with monkeypatch.context() as patch:
-        patch.setattr(dead_letters, "note", fail)
-        with pytest.raises((MailboxError, sqlite3.Error)):
+        patch.setattr(owner, name, fail)
+        with pytest.raises((MailboxError, sqlite3.Error)) as caught:
             await open_mailbox(location)
+    # nothing that the error still has keeps the connection open: the last one removes the log
+    assert not await asyncio.to_thread(Path(f"{file}-wal").exists), caught
     assert (query(file, "SELECT * FROM messages"), query(file, "SELECT name FROM sqlite_master")) == before
     assert query(file, "PRAGMA user_version") == [(1,)]
     assert await list_mailboxes(location) == ["inbox", "other"]

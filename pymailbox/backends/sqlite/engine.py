@@ -289,10 +289,10 @@ class Engine:
         """Closes the file; a later call opens it again."""
         self._session = self._prepared = self._header = None
         if self._connection is not None:
-            self._locks.unprotect()
-            # as long as any statement is there, to close it neither closes it nor ends its transaction
+            # while any statement of it is alive, close() neither closes a connection nor ends its transaction
             with suppress(sqlite3.Error):
                 self._connection.rollback()
+            self._locks.unprotect()
             self._connection.close()
             self._connection = None
             self._locks.let_index_go()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from typing import Any, Final
 
 from ...contract.ids import id_at
@@ -136,14 +137,13 @@ def _give_up_page(mailbox: OpenMailbox, priority: int, number: int) -> None:
     first = number * state.page_numbers
     end = min(first + state.page_numbers, state.lanes[priority].frontier)
     mailbox.execute(DELETE_LETTERS, (mailbox.key, priority, first, end))
-    found = mailbox.execute(SELECT_SEGMENTS, (mailbox.key, priority, first))
     segments = []
-    for row in found:
-        segment = Segment(priority, *row)
-        if segment.first >= end:
-            break
-        segments.append(segment)
-    found.close()
+    with closing(mailbox.execute(SELECT_SEGMENTS, (mailbox.key, priority, first))) as found:
+        for row in found:
+            segment = Segment(priority, *row)
+            if segment.first >= end:
+                break
+            segments.append(segment)
     for segment in segments:
         for at in range(max(first, segment.first), min(end, segment.last + 1)):
             frame = segment.frame(at)

@@ -85,7 +85,7 @@ class Session:
         if self.begin is None or len(self._used) > 1:
             self.execute(UPDATE_HEAD, (head, mailbox.key))
         else:
-            # a cursor that is kept would keep a statement that fails, and so the connection from closing
+            # a kept cursor holds on to a statement that failed, and then the connection cannot close (CPython 3.11)
             known = mailbox.id_base.to_bytes(16, "big")
             if self._connection.execute(EXCHANGE_HEAD, (head, mailbox.key, mailbox.head, known)).rowcount != 1:
                 raise OutdatedError

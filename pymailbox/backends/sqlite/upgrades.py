@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable
+from contextlib import closing
 from functools import partial
 from typing import Any, Final
 
@@ -231,11 +232,12 @@ class _Filling:
         mailbox = self._mailbox
         select = "SELECT holder, state, max_deliveries, lease, beats FROM holders_1 WHERE mailbox = ?"
         self._holders = {row[0]: row[1:] for row in mailbox.execute(select, (old_key,)).fetchall()}
-        rows = mailbox.execute(_SELECT_MESSAGES, (old_key,))
-        for row in rows:
-            self._take(*row)
-            if len(mailbox.bodies.appended) >= _APPEND_AT_ONCE:
-                mailbox.bodies.write_appended()
+        # closed even if this fails: while it is half read, its connection cannot be closed
+        with closing(mailbox.execute(_SELECT_MESSAGES, (old_key,))) as rows:
+            for row in rows:
+                self._take(*row)
+                if len(mailbox.bodies.appended) >= _APPEND_AT_ONCE:
+                    mailbox.bodies.write_appended()
         self._order_letters()
         for priority in MessagePriority:
             self._go_to(priority, self._end)
