@@ -4,6 +4,7 @@
  */
 
 import { newReserve, tidyUp } from "../storage/database.js";
+import { IS_GECKO } from "../storage/interruptions.js";
 import { commitEarly } from "../storage/one-at-a-time.js";
 import { result } from "../storage/requests.js";
 import { TransactionOutcome } from "./transaction-outcome.js";
@@ -42,7 +43,8 @@ export class Headroom {
       await tidyUp();
       // the browser updates its count of used bytes a little later
       await new Promise((resolve) => setTimeout(resolve, attempt * TIDYING_TIME));
-      return;
+      // the first transaction after one that found the disk full may only delete, in Firefox
+      if (!IS_GECKO) return;
     }
     this.#spent = true;
     try {

@@ -357,7 +357,7 @@ const noAnswer = () =>
   );
 
 /**
- * Where a page that was left amid a transaction is kept, or a worker was ended amid one, WebKit may end no other either.
+ * Where a page that was left amid a transaction is kept, or a worker was ended amid one, WebKit may end no other.
  * @template T @param {Promise<T>} answer @param {ConnectionSettings} settings @returns {Promise<T>}
  */
 function inTime(answer, { answerLimit }) {

@@ -337,6 +337,39 @@ async def check_upgrade_that_finds_no_room_says_so() -> None:
         assert (await mailbox.status()).queued_messages == 0
 
 
+async def check_full_disk_that_is_met_several_times_before_there_is_room() -> None:
+    """In Firefox the first transaction after one that found the disk full may only delete."""
+    async with await (await new_context()).open("full at times") as mailbox:
+        await mailbox.enqueue(b"s", b"p")
+        (record,) = await mailbox.dequeue(1)
+        async with script_in_force(
+            """() => {
+              const { add } = IDBObjectStore.prototype;
+              const { transaction } = IDBDatabase.prototype;
+              let left = 4;
+              const [found, onlyDeletes] = [new WeakSet(), new WeakSet()];
+              IDBDatabase.prototype.transaction = function (...rest) {
+                const begun = transaction.apply(this, rest);
+                if (begun.mode === "readwrite" && found.delete(this)) onlyDeletes.add(begun);
+                return begun;
+              };
+              IDBObjectStore.prototype.add = function (...rest) {
+                if (onlyDeletes.has(this.transaction)) throw new DOMException("no mutations", "InvalidStateError");
+                if (this.name !== "journal" || left === 0) return add.apply(this, rest);
+                left -= 1;
+                if ("InternalError" in globalThis) found.add(this.transaction.db);
+                throw new DOMException("no room", "QuotaExceededError");
+              };
+              return () => {
+                IDBObjectStore.prototype.add = add;
+                IDBDatabase.prototype.transaction = transaction;
+              };
+            }"""
+        ):
+            assert await mailbox.ack(record.id)
+        assert (await mailbox.status()).inflight_messages == 0
+
+
 # -- other interfaces of the browser ----------------------------------------------------------------------------------
 
 
