@@ -179,8 +179,7 @@ def main() -> None:
     shutil.rmtree(REPORTS, ignore_errors=True)
     REPORTS.mkdir(parents=True)
     jobs = fast_jobs() if is_fast else all_jobs()
-    # more of the daily jobs wait for processes and timers
-    statuses = play(jobs, (os.cpu_count() or 1) + (2 if is_fast else 1))
+    statuses = play(jobs, (os.cpu_count() or 1) + 1)
     if not is_fast:
         # which is full only now
         statuses["table"] = _pytest("table", TABLE, _TABLE_OPTION).run()

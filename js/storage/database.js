@@ -357,7 +357,8 @@ const noAnswer = () =>
   );
 
 /**
- * Where a page that was left amid a transaction is kept, or a worker was ended amid one, WebKit may end no other.
+ * Gives up on what WebKit may never answer: where a page that was left amid a transaction is kept, or a worker was
+ * ended amid one, it may end no other.
  * @template T @param {Promise<T>} answer @param {ConnectionSettings} settings @returns {Promise<T>}
  */
 function inTime(answer, { answerLimit }) {

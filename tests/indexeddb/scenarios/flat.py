@@ -140,20 +140,18 @@ _SHAPES: list[tuple[Callable[[Mailbox, int, _Open], Awaitable[None]], int]] = [
     (_every_other_delayed, 2048),
     (_many_just_due, 2048),
     (_every_other_with_an_id, 2048),
-    (_nacked_by_turns, 2048),
+    (_nacked_by_turns, 1024),
     (_dead, 128),
     (_held_by_many, 16),
     (_one_of_many, 16),
 ]
-"""Each with how many there are in the smaller of two mailboxes; in the other there are twice as many. Where these are
-enough for several pages, they fill them, so that the last page of both has the same size: what costs something for each
-page shows in each life, since there are two more of them.
-"""
+"""Each with how many there are in the smaller of two mailboxes; in the other there are four times as many. Where these
+are enough for several pages, they fill them, so that the last page of both has the same size."""
 
 
 async def check_nothing_grows_with_what_there_is() -> None:
     for fill, count in _SHAPES:
-        small, large = await _costs(fill, count), await _costs(fill, 2 * count)
+        small, large = await _costs(fill, count), await _costs(fill, 4 * count)
         for what, few in small.items():
             many = large[what]
             assert many.requests <= few.requests + _LIVES // 2, (fill.__name__, what, few, many)
