@@ -9,7 +9,7 @@ import shutil
 import signal
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any, Self
@@ -20,7 +20,8 @@ from tests.chaos.plans import PROCESSES, Kind, Plan
 from tests.chaos.recorder import VICTIM, JournalServer
 from tools.serve import HOST
 
-_END_SECONDS = 10.0
+_END_SECONDS = 45.0
+"""Two mailboxes are closed, which takes 20 s each where servers do not answer."""
 
 
 class ProcessStage:
@@ -138,6 +139,7 @@ def act(works: Mapping[str, dict[str, Any]], port: int, path: str) -> None:
     async def work() -> None:
         together = asyncio.gather(*(actor.start(role, plan, post) for role, plan in works.items()))
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, together.cancel)
-        await together
+        with suppress(asyncio.CancelledError):
+            await together
 
     asyncio.run(work())

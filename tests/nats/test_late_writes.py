@@ -284,6 +284,23 @@ async def test_a_handle_is_closed_while_the_server_is_away(
         await held.close()
 
 
+async def test_a_handle_is_closed_while_the_servers_elect_a_leader(
+    servers: Servers, proxy: Proxy, direct: Mailbox, stream: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its connection is there, and nothing is answered for longer than a server that is away is waited for."""
+    monkeypatch.setattr(mailbox_module, "_GOODBYE", 0.3)
+    await direct.enqueue(b"", b"hello")
+    held = await open_mailbox(servers.location("inbox", stream, at=proxy.address))
+    assert len(await held.dequeue()) == 1
+    proxy.stall()
+    closing = asyncio.create_task(held.close())
+    await asyncio.sleep(1)
+    assert not closing.done()
+    proxy.mend()
+    await closing
+    assert (await direct.status()).inflight_messages == 0
+
+
 LOOKS: dict[str, Callable[[Mailbox, UUID], Awaitable[Any]]] = {
     "peek": lambda mailbox, _: mailbox.peek(),
     "get": lambda mailbox, message_id: mailbox.get(message_id),

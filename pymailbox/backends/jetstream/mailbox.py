@@ -36,7 +36,12 @@ from .writer import Call, Step
 _BEATS_IN_LEASE: Final = 3
 
 _GOODBYE: Final = 5.0
-"""Seconds within which a handle that is closed gives back what it holds."""
+"""Seconds for which a handle that is closed tries to give back what it holds, and then no longer without a
+connection."""
+
+_ELECTION: Final = 15.0
+"""Seconds for which it tries further with a connection: servers that have lost their leader elect one after 4 to 9 s
+(``minElectionTimeoutDefault`` and ``maxElectionTimeoutDefault`` of nats-server's ``raft.go``)."""
 
 _HOLDER_BITS: Final = 62
 
@@ -561,15 +566,22 @@ class JetStreamMailbox(EmbeddedMailbox):
                 self._idle = self._loop.create_future()
                 await self._idle
             if self._may_hold:
-                release = Call(codec.encode_command(Op.RELEASE_ALL, codec.pack_fields(self._number)))
-                # if the server is away, its lease gives back what it holds
-                with suppress(MailboxError, TimeoutError):
-                    async with asyncio.timeout(_GOODBYE):
-                        await self._replica.submit(release)
+                await self._give_back()
         finally:
             self._forget()
             await self._replica.release()
             await self._link.release()
+
+    async def _give_back(self) -> None:
+        """Everything it holds; if no server answers in time, its lease does it."""
+        call = Call(codec.encode_command(Op.RELEASE_ALL, codec.pack_fields(self._number)))
+        given_back = self._replica.submit_quietly(call)
+        if given_back is None:
+            return
+        await asyncio.wait([given_back], timeout=_GOODBYE)
+        if not given_back.done() and self._link.is_connected:
+            await asyncio.wait([given_back], timeout=_ELECTION)
+        given_back.cancel()
 
     @property
     def _may_hold(self) -> bool:
