@@ -273,6 +273,21 @@ async def test_a_mailbox_that_is_looked_at_stores_nothing(file: Path) -> None:
         assert len(await mailbox.dead_letters()) == 1
 
 
+def test_a_log_that_is_deleted_at_that_moment_could_be_written(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By whoever closes the file: then it may still be written, and is not read as one that nobody uses."""
+    log, access = Path(f"{file}-wal"), os.access
+
+    def delete_and_look(path: str, mode: int, **named: bool) -> bool:
+        if path == str(log):
+            log.unlink(missing_ok=True)
+        return access(path, mode, **named)
+
+    log.touch()
+    monkeypatch.setattr(os, "access", delete_and_look)
+    assert may_write(str(file))
+    assert not log.exists()
+
+
 def test_whoever_may_write_does(file: Path) -> None:
     assert may_write(str(file))
     assert may_write(os.path.relpath(file))

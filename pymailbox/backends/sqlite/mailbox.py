@@ -25,7 +25,7 @@ from . import claiming, compacting, copying, mending, read_only, rows, verbs
 from .database import Database
 from .engine import Access, FileReplacedError
 from .liveness import Holder
-from .schema import is_writable
+from .schema import is_write_protected
 from .session import Session
 
 _T = TypeVar("_T")
@@ -93,7 +93,7 @@ class SqliteMailbox(EmbeddedMailbox):
     async def list_at(cls, location: Location) -> list[str]:
         if not _holds_something(location.database):
             return []
-        if not is_writable(location.database):
+        if is_write_protected(location.database):
             return read_only.names_in(location.database)
         return await cls._run_once(location, verbs.mailbox_names, Access.READ)
 

@@ -29,7 +29,7 @@ from ...contract.mailbox import Mailbox
 from ...contract.values import DeadLetter, MailboxStats, MessageRecord, MessageStatus
 from . import rows, verbs
 from .errors import mailbox_error
-from .schema import BUSY_TIMEOUT, as_it_is, is_empty, is_writable
+from .schema import BUSY_TIMEOUT, as_it_is, is_empty, is_write_protected
 from .session import Session
 
 _T = TypeVar("_T")
@@ -49,8 +49,8 @@ _Identity = tuple[int, int, int, int]
 
 def may_write(file: str) -> bool:
     """Whether this process may write the file and what belongs to it, and create files beside it."""
-    there = [path for path in (file, f"{file}-wal", f"{file}-shm") if os.path.exists(path)]  # noqa: PTH110
-    return all(is_writable(path) for path in (*there, os.path.dirname(os.path.abspath(file))))  # noqa: PTH100, PTH120
+    folder = os.path.dirname(os.path.abspath(file))  # noqa: PTH100, PTH120
+    return not any(map(is_write_protected, (file, f"{file}-wal", f"{file}-shm", folder)))
 
 
 def names_in(file: str) -> list[str]:

@@ -42,7 +42,7 @@ def connect(file: str) -> sqlite3.Connection:
     # checked before SQLite can create anything beside it
     if os.path.exists(file) and not os.path.isfile(file):  # noqa: PTH110, PTH113 (a path as the user gave it)
         raise StorageUnavailableError(f"{file} is a folder or a device, not a file to keep mailboxes in. Name a file")
-    if os.path.exists(file) and not is_writable(file):  # noqa: PTH110
+    if is_write_protected(file):
         raise StorageUnavailableError(
             f"the mailbox file {file}: it cannot be written. Give yourself write permission for the file and its folder"
         )
@@ -70,12 +70,17 @@ def connect(file: str) -> sqlite3.Connection:
     return connection
 
 
-def is_writable(path: str) -> bool:
-    """Whether this process may write a file or into a folder.
+def is_write_protected(path: str) -> bool:
+    """Whether there is a file or folder that this process may not write.
 
     Where it may not write a mailbox file, SQLite would make its log beside it all the same, and keep from it those who
     may.
     """
+    # a log that somebody else deletes or makes at this moment is not one that may not be written
+    return not _may_write(path) and os.path.exists(path) and not _may_write(path)  # noqa: PTH110
+
+
+def _may_write(path: str) -> bool:
     # only where it matters: old sandboxes refuse the newer system call, which looks as if the file were read-only
     differ = os.access in os.supports_effective_ids and (os.geteuid(), os.getegid()) != (os.getuid(), os.getgid())
     return os.access(path, os.W_OK, effective_ids=differ)
