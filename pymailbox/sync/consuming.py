@@ -228,10 +228,10 @@ def consume(
     """Exceptions from signal handlers, which may come between any two steps."""
     try:
         try:
+            stops.add(running.stop)  # first: a handler in another thread may ask for it before this one continues
             if count > 1:
                 threads.start(count)
             caller.run(running.begin)
-            stops.add(running.stop)
         except BaseException as error:  # an argument is invalid; or it comes out of a signal handler
             if not running.give_up():
                 threads.end()
@@ -277,6 +277,7 @@ class _Running:
         self._ending: asyncio.Task[BaseException | None] | None = None
         self.begun = False
         self._given_up = False
+        self._stop_asked = False
         self.over = threading.Event()
 
     async def begin(self) -> None:
@@ -288,6 +289,8 @@ class _Running:
                 self._end(None)
                 return
             self._consumer = self._make()
+            if self._stop_asked:
+                self._consumer.stop()
             self._ending = asyncio.ensure_future(end_of(self._consumer))
             self._ending.add_done_callback(self._end)
         except BaseException:
@@ -305,7 +308,8 @@ class _Running:
         self._threads.end()
 
     def stop(self) -> None:
-        """Asks for a clean stop."""
+        """Asks for a clean stop, also of what has not begun."""
+        self._stop_asked = True
         if self._consumer is not None:
             self._caller.call_soon(self._consumer.stop)
 

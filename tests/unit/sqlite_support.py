@@ -65,7 +65,7 @@ def run_script(script: str, *arguments: object, within: Sequence[str] = ()) -> s
     """Runs Python in a process of its own, and returns what it printed."""
     command = [*within, sys.executable, "-W", "error", "-c", script, *map(str, arguments)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
-    assert (done.returncode, done.stderr) == (0, "")
+    assert (done.returncode, done.stderr) == (0, ""), done.stderr
     return done.stdout
 
 

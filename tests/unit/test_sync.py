@@ -38,7 +38,7 @@ from pymailbox import (
 )
 from pymailbox.actors import Context
 from pymailbox.contract import location as location_module
-from pymailbox.sync import SyncContext, SyncIterator, SyncMailbox, loop
+from pymailbox.sync import SyncContext, SyncIterator, SyncMailbox, consuming, loop
 from tests.unit.sqlite_support import run_script
 
 TIMEOUT = 30
@@ -674,6 +674,41 @@ def test_handlers_run_at_the_same_time_and_may_call_verbs(mailbox: SyncMailbox) 
     mailbox.consume(handler, concurrency=4)
     assert [depths.get() for _ in range(4)]
     assert mailbox.status().inflight_messages == 0
+
+
+def test_handler_may_stop_a_consumer_that_has_only_just_begun(
+    mailbox: SyncMailbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its thread can be quicker than the one that called ``consume``."""
+    begin = consuming._Running.begin
+
+    async def begin_slowly(running: consuming._Running) -> None:
+        await begin(running)
+        await asyncio.sleep(0.2)
+
+    monkeypatch.setattr(consuming._Running, "begin", begin_slowly)
+    mailbox.enqueue(b"alice", b"x")
+    consumer = threading.Thread(
+        target=mailbox.consume, args=(lambda message: mailbox.stop_consuming(),), kwargs={"concurrency": 2}, daemon=True
+    )
+    consumer.start()
+    consumer.join(5)
+    assert not consumer.is_alive()
+
+
+def test_consumer_may_be_stopped_before_it_has_begun(mailbox: SyncMailbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    begin = consuming._Running.begin
+
+    async def stop_and_begin(running: consuming._Running) -> None:
+        mailbox.stop_consuming()
+        await begin(running)
+
+    monkeypatch.setattr(consuming._Running, "begin", stop_and_begin)
+    mailbox.enqueue(b"alice", b"x")
+    consumer = threading.Thread(target=mailbox.consume, args=(lambda message: None,), daemon=True)
+    consumer.start()
+    consumer.join(5)
+    assert not consumer.is_alive()
 
 
 def test_what_a_handler_sends_commits_with_its_ack(location: str) -> None:
