@@ -83,14 +83,17 @@ coverage: test-setup ## Lists the lines that no test runs, of both languages, fr
 	tools/measure_coverage.sh
 
 .PHONY: check
-check: $(DEV_VENV) $(NODE_MODULES) ## Linter, formatter and type checkers, the engine's pure parts in Node, and what is made from code
+check: lint ## Linter, formatter and type checkers, the engine's pure parts in Node, and what is made from code
+	$(BIN)/pytest --quiet $(patsubst %,tests/unit/test_%.py,lifecycle traces golden conformance_page browsers_page languages_page reference_page)
+
+.PHONY: lint
+lint: $(DEV_VENV) $(NODE_MODULES) ## Linter, formatter and type checkers, and the engine's pure parts in Node
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	npx biome check --error-on-warnings
 	npx tsc
 	node --test --test-reporter=dot tests/js/*.test.js
-	$(BIN)/pytest --quiet $(patsubst %,tests/unit/test_%.py,lifecycle traces golden conformance_page browsers_page languages_page reference_page)
 
 .PHONY: format
 format: $(DEV_VENV) $(NODE_MODULES) ## Formats the code

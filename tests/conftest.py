@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 import pytest_pyodide
@@ -12,6 +13,8 @@ from pytest_pyodide.runner import SeleniumChromeRunner
 from tools import browsers
 from tools.nats_servers import Servers
 from tools.serve import DEMO_ROUTES, HOST, LASTING, ROOT, Server
+
+_FEW_SEEDS = 2
 
 PYTEST_PYODIDE_PAGES = Path(pytest_pyodide.__file__).parent / "_templates"
 TEST_ROUTES = DEMO_ROUTES | {
@@ -25,7 +28,7 @@ TEST_ROUTES = DEMO_ROUTES | {
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """How much to run, and where the lanes keep their table."""
-    parser.addoption("--few-programs", action="store_true", help="run few random programs and few kills")
+    parser.addoption("--few-programs", action="store_true", help="run few random programs")
     parser.addoption("--table", type=Path, help="a folder that keeps the table, and may already have parts of it")
 
 
@@ -35,6 +38,19 @@ def pytest_configure() -> None:
     get_global_config().set_flags("chrome", browsers.chromium_flags())
     # seconds for Python to load, on a slow and busy machine
     SeleniumChromeRunner.script_timeout = 300
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """With `--few-programs`, tests that are repeated with one `seed` after the other have the first ones only."""
+    if config.getoption("--few-programs"):
+        left_out = {item for item in items if _seed_of(item) >= _FEW_SEEDS}
+        if left_out:
+            config.hook.pytest_deselected(items=list(left_out))
+        items[:] = [item for item in items if item not in left_out]
+
+
+def _seed_of(test: pytest.Item) -> Any:
+    return test.callspec.params.get("seed", 0) if hasattr(test, "callspec") else 0
 
 
 def serve(csp: str | None = None, routes: Mapping[str, Path] = TEST_ROUTES) -> Iterator[Server]:

@@ -7,14 +7,13 @@ from tests.chaos.plans import PHASES, PROCESSES, draw
 from tests.chaos.rounds import play
 
 SEED = 1
-ROUNDS, FEW_ROUNDS = 32, 8
+ROUNDS = [draw(SEED, number, PROCESSES) for number in range(32)]
 
 
-def test_kills(pytestconfig: pytest.Config) -> None:
-    rounds = FEW_ROUNDS if pytestconfig.getoption("--few-programs") else ROUNDS
-    plans = [draw(SEED, number, PROCESSES) for number in range(rounds)]
-    assert {(plan.kind, plan.phase) for plan in plans} == {(kind, phase) for kind in PROCESSES for phase in PHASES}
+@pytest.mark.slow
+def test_kills() -> None:
+    assert {(plan.kind, plan.phase) for plan in ROUNDS} == {(kind, phase) for kind in PROCESSES for phase in PHASES}
     with SqliteStage() as stage:
-        outcomes = [play(stage, plan) for plan in plans]
+        outcomes = [play(stage, plan) for plan in ROUNDS]
     assert {str(outcome.plan): outcome.faults for outcome in outcomes if outcome.faults} == {}
     assert any(outcome.under_way for outcome in outcomes)

@@ -167,6 +167,7 @@ def test_page_at_another_address_is_told_the_right_one(server: DemoServer) -> No
     assert f"Open it at {server.url}/ or http://localhost" in json.load(caught.value)["problem"]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGHUP")
 @pytest.mark.parametrize("number", ["SIGHUP", "SIGTERM"])
 @pytest.mark.parametrize("interrupts", [signal.default_int_handler, signal.SIG_IGN], ids=["", "in the background"])

@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from dataclasses import dataclass
+from functools import cache
 from typing import Final
 
 from tools.serve import ROOT
@@ -78,6 +79,7 @@ class Page:
     blocks: list[Block]
 
 
+@cache
 def read(page: str) -> Page:
     """Parse a page."""
     anchors: list[str] = []

@@ -98,7 +98,13 @@ def _steps(blocks: list[Block]) -> list[tuple[str, str, int, str]]:
     return steps
 
 
-@pytest.mark.parametrize("page", PAGES)
+_PLAYED_BY_LANES = "docs/conformance.md"
+"""It runs the suite, which daily work sees in the lanes."""
+
+
+@pytest.mark.parametrize(
+    "page", [pytest.param(page, marks=pytest.mark.slow if page == _PLAYED_BY_LANES else ()) for page in PAGES]
+)
 def test_page(page: str, tmp_path: Path) -> None:
     (tmp_path / "flask.py").write_text(FLASK, "utf-8")
     with contextlib.ExitStack() as stack:

@@ -170,6 +170,7 @@ def test_the_one_for_pages_leaves_out_nothing_else() -> None:
     assert _files(page_wheel_name()) < _files(wheel_name())
 
 
+@pytest.mark.slow
 def test_pyodide_takes_the_one_for_pages_and_the_whole_one_by_its_url(tmp_path: Path) -> None:
     """In Node, but micropip knows no difference."""
     index = tmp_path / "pymailbox"

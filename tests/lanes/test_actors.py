@@ -90,5 +90,6 @@ def test_page_that_is_left_and_comes_back(selenium: Any, server: Server) -> None
     assert selenium.run_async(LEAVING) == repr(([(b"1", 1), (b"2", 1)], [b"0"], [b"0", b"3"], 2, 0))
 
 
+@pytest.mark.slow
 def test_run_sync_is_refused_in_node(node: PythonRuntime) -> None:
     assert "JavaScript Promise Integration" in node.run_async(SYNCHRONOUSLY)

@@ -7,11 +7,10 @@ from tests.lanes.runtimes import PythonRuntime
 from tests.lanes.table import PLAN, Table
 from tools.serve import Server
 
+pytestmark = pytest.mark.slow
 
-@pytest.mark.parametrize(
-    "backend",
-    [pytest.param(backend, marks=pytest.mark.slow if backend == "sqlite" else ()) for backend in PLAN["Node"]],
-)
+
+@pytest.mark.parametrize("backend", PLAN["Node"])
 def test_node(backend: str, node: PythonRuntime, server: Server, table: Table) -> None:
     run_cell_in_pyodide(node, server, table, "Node", backend)
 

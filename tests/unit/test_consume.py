@@ -614,7 +614,7 @@ async def test_no_second_handler_of_a_message_that_went_back_and_came_again(monk
 
         consumer = mailbox.consume(handler, concurrency=2)
         task = asyncio.ensure_future(consumer)
-        await until(lambda: seen)
+        await until(lambda: seen and mailbox.events.count("claim begins") == 2)
         mailbox.leave_page()
         assert await left(mailbox) == (1, 0)
         consumer._resume()

@@ -463,6 +463,7 @@ asyncio.run(main())
 """
 
 
+@pytest.mark.slow
 async def test_the_log_of_those_who_come_and_go_is_brought_into_the_file(file: Path, location: str) -> None:
     async with open_mailbox(location) as mailbox:
         for _ in range(6):

@@ -101,8 +101,8 @@ print(interrupts)
 """
 
 
-@pytest.mark.parametrize("kind", ["base", "exception"])
-@pytest.mark.parametrize("durability", ["relaxed", "strict"])
+@pytest.mark.parametrize("kind", ["base", pytest.param("exception", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("durability", ["strict", pytest.param("relaxed", marks=pytest.mark.slow)])
 def test_interrupted_calls_lose_repeat_and_strand_nothing(location: str, kind: str, durability: str) -> None:
     assert int(run_script(PROGRAM, location, kind, 1, 1.5, durability)) >= 10
 

@@ -9,6 +9,8 @@ import sys
 import threading
 from uuid import UUID
 
+import pytest
+
 from pymailbox import (
     NewMessage,
     open_mailbox,
@@ -65,6 +67,7 @@ def test_processes_share_a_file_and_never_a_message(location: str) -> None:
     assert sorted(received) == list(range(2000))
 
 
+@pytest.mark.slow
 def test_processes_make_a_file_at_once(location: str) -> None:
     command = [sys.executable, "-W", "error", "-c", CONSUMER, location]
     processes = [subprocess.Popen(command) for _ in range(6)]

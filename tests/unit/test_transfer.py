@@ -228,6 +228,7 @@ async def test_error_says_how_much_is_stored() -> None:
         assert (report.stored, report.already_there) == (700, 500)
 
 
+@pytest.mark.slow
 async def test_memory_does_not_grow_with_the_payloads(tmp_path: Path) -> None:
     """100 MiB pass through much less: a few pages, their base64 and their JSON."""
     payload = bytes(1024 * 1024)
