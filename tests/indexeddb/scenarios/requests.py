@@ -1,4 +1,4 @@
-"""How much a verb asks of the database: one request more in a transaction silently costs Firefox its `commit()`."""
+"""How much a verb asks of the database: one more that can fail silently costs Firefox its `commit()`."""
 
 import asyncio
 from typing import Any
