@@ -29,6 +29,7 @@ class VerbUse(NamedTuple):
     stores: bool = False
     """It needs room; everything else still works when the storage is full."""
     touches_storage: bool = True
+    """It asks the storage, so that it can fail and lets other tasks run; one that answers by itself does neither."""
     concerns_messages: bool = True
     """The model and the random programs have it; one that says nothing about messages is none of their business."""
     asks_the_user: bool = False
