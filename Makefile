@@ -51,7 +51,7 @@ chaos: test-setup ## Kills browsers, tabs, workers or processes amid their calls
 test-setup: $(DEV_VENV) $(BROWSERS) $(TEST_PYODIDE) $(WHEEL) $(NPM_PACKAGE) $(EXAMPLES)
 
 .PHONY: test-fast
-test-fast: $(DEV_VENV) $(NODE_MODULES) $(TEST_PYODIDE) $(WHEEL) $(NPM_PACKAGE) ## For daily work: the checks, and all tests that need no browser and no server
+test-fast: $(DEV_VENV) $(NODE_MODULES) $(TEST_PYODIDE) $(WHEEL) $(NPM_PACKAGE) ## For daily work: linter, types, and what needs no browser and no server and does not take long
 	$(BIN)/python -m tools.run_tests fast
 
 .PHONY: soak
@@ -92,7 +92,7 @@ lint: $(DEV_VENV) $(NODE_MODULES) ## Linter, formatter and type checkers, and th
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	npx biome check --error-on-warnings
-	npx tsc
+	npx tsc --incremental --tsBuildInfoFile build/lint.tsbuildinfo
 	node --test --test-reporter=dot tests/js/*.test.js
 
 .PHONY: format

@@ -41,7 +41,7 @@ def pytest_configure() -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """With `--few-programs`, tests that are repeated with one `seed` after the other have the first ones only."""
+    """With `--few-programs`, tests that are repeated with one `seed` after the other have only the first two."""
     if config.getoption("--few-programs"):
         left_out = {item for item in items if _seed_of(item) >= _FEW_SEEDS}
         if left_out:

@@ -18,6 +18,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, replace
 from itertools import chain
+from pathlib import Path
 
 from tools.serve import ROOT
 
@@ -25,6 +26,9 @@ REPORTS = ROOT / "build" / "test-reports"
 
 SOME_FAILED = 1
 """The status of a job in which tests failed. With a greater one there is no telling what it left out."""
+
+_COMPILED = ROOT / "build" / "pycache"
+"""Python compiled, which most of the programs that tests start would otherwise compile again."""
 
 _REPORT = "{report}"
 """Stands in a command for the path of its report."""
@@ -72,10 +76,15 @@ class Job:
 
 
 def _environment() -> dict[str, str]:
-    """With a place for compiled Python, which most of the programs that tests start would otherwise compile again."""
-    environment = {**os.environ, "PYTHONPYCACHEPREFIX": str(ROOT / "build" / "pycache")}
+    environment = {**os.environ, "PYTHONPYCACHEPREFIX": str(_COMPILED)}
     environment.pop("PYTHONDONTWRITEBYTECODE", None)
     return environment
+
+
+def _forget_what_tests_wrote() -> None:
+    """Modules in temporary folders, which nothing asks for again."""
+    folder = Path(tempfile.gettempdir())
+    shutil.rmtree(_COMPILED / folder.relative_to(folder.anchor), ignore_errors=True)
 
 
 def _wait(process: "subprocess.Popen[bytes]") -> tuple[int, str]:
@@ -136,7 +145,8 @@ def fast_jobs() -> list[Job]:
         "unit-cli": "test_cli",
         "unit-testing": "test_testing",
         "unit-sync": "test_sync",
-        "unit-relay-and-recipes": "test_re",
+        "unit-relay": "test_rel",
+        "unit-recipes": "test_recipe",
     }
     return [
         _pytest("lanes", _LANES, *_FAST),
@@ -193,7 +203,8 @@ def main() -> None:
     shutil.rmtree(REPORTS, ignore_errors=True)
     REPORTS.mkdir(parents=True)
     jobs = fast_jobs() if is_fast else all_jobs()
-    # those without browsers wait the more
+    # jobs without browsers wait more
+    _forget_what_tests_wrote()
     statuses = play(jobs, (os.cpu_count() or 1) + (4 if is_fast else 1))
     if not is_fast:
         # which is full only now

@@ -207,31 +207,30 @@ class HandlerThreads:
 
 def consume(
     owner: SyncMailbox,
-    caller: Caller,
-    mailbox: Mailbox,
+    handle: Callable[[], tuple[Caller, Mailbox]],
     stops: set[Callable[[], None]],
     handler: SyncHandler,
     concurrency: int,
     ordered_by_sender: bool,
     retry: RetryPolicy | None,
 ) -> None:
-    """As ``SyncMailbox.consume``."""
+    """As ``SyncMailbox.consume``, of the mailbox that ``handle`` gives."""
     threads = HandlerThreads()
-    call = threads.handler(handler, owner, caller)
     count = check_count("concurrency", concurrency)
-    running = _Running(
-        caller,
-        threads,
-        lambda: mailbox.consume(call, concurrency=count, ordered_by_sender=ordered_by_sender, retry=retry),
-    )
+    running = _Running(threads)
     interruptions: list[BaseException] = []
     """Exceptions from signal handlers, which may come between any two steps."""
     try:
         try:
-            stops.add(running.stop)  # first: a handler in another thread may ask for it before this one continues
+            stops.add(running.stop)  # first: whoever asks for it may be quicker than what follows
+            caller, mailbox = handle()
+            call = threads.handler(handler, owner, caller)
             if count > 1:
                 threads.start(count)
-            caller.run(running.begin)
+            running.begin_in(
+                caller,
+                lambda: mailbox.consume(call, concurrency=count, ordered_by_sender=ordered_by_sender, retry=retry),
+            )
         except BaseException as error:  # an argument is invalid; or it comes out of a signal handler
             if not running.give_up():
                 threads.end()
@@ -269,10 +268,9 @@ def _as_no_failure(error: BaseException) -> BaseException:
 class _Running:
     """A consumer, for the thread that waits for it."""
 
-    def __init__(self, caller: Caller, threads: HandlerThreads, make: Callable[[], Consumer]) -> None:
-        self._caller = caller
+    def __init__(self, threads: HandlerThreads) -> None:
+        self._caller: Caller | None = None
         self._threads = threads
-        self._make = make
         self._consumer: Consumer | None = None
         self._ending: asyncio.Task[BaseException | None] | None = None
         self.begun = False
@@ -280,7 +278,12 @@ class _Running:
         self._stop_asked = False
         self.over = threading.Event()
 
-    async def begin(self) -> None:
+    def begin_in(self, caller: Caller, make: Callable[[], Consumer]) -> None:
+        """Begins it in the event loop, which makes it."""
+        self._caller = caller
+        caller.run(lambda: self._begin(make))
+
+    async def _begin(self, make: Callable[[], Consumer]) -> None:
         # the rest in the event loop's own thread, in which no signal handler raises between two steps
         await asyncio.sleep(0)
         self.begun = True  # first: either this sees that it was given up, or who gives it up sees that it has begun
@@ -288,7 +291,7 @@ class _Running:
             if self._given_up:
                 self._end(None)
                 return
-            self._consumer = self._make()
+            self._consumer = make()
             if self._stop_asked:
                 self._consumer.stop()
             self._ending = asyncio.ensure_future(end_of(self._consumer))
@@ -311,12 +314,16 @@ class _Running:
         """Asks for a clean stop, also of what has not begun."""
         self._stop_asked = True
         if self._consumer is not None:
-            self._caller.call_soon(self._consumer.stop)
+            self._call_soon(self._consumer.stop)
 
     def cut_off(self) -> None:
         """After that, ends the handlers that still run, as far as the consumer is concerned."""
         if self._ending is not None:
-            self._caller.call_soon(self._ending.cancel)
+            self._call_soon(self._ending.cancel)
+
+    def _call_soon(self, function: Callable[[], object]) -> None:
+        if self._caller is not None and not self._caller.is_inherited:
+            self._caller.call_soon(function)
 
     def raise_its_error(self) -> None:
         """Raises what ended it, if it was an error."""

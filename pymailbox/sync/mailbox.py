@@ -203,8 +203,7 @@ class SyncMailbox:
             MailboxError: the mailbox cannot go on.
             BaseException: the handler raised ``KeyboardInterrupt`` or ``SystemExit``; its message goes back.
         """
-        caller, mailbox = self._handle()
-        consume(self, caller, mailbox, self._stops, handler, concurrency, ordered_by_sender, retry)
+        consume(self, self._handle, self._stops, handler, concurrency, ordered_by_sender, retry)
 
     def stop_consuming(self) -> None:
         """Asks every ``consume`` of this handle to stop cleanly; returns at once. For any thread, or a signal handler.
@@ -273,7 +272,6 @@ class SyncMailbox:
                 self._mailbox = caller.run(lambda: _opened(opening))
                 _inherited.append(inherited)
                 self._caller = caller
-                self._stops = set()
                 if self._observer is not None:
                     self.set_depth_observer(self._observer)
 

@@ -20,8 +20,8 @@ from tests.chaos.plans import PROCESSES, Kind, Plan
 from tests.chaos.recorder import VICTIM, JournalServer
 from tools.serve import HOST
 
-_END_SECONDS = 45.0
-"""Two mailboxes are closed, which takes 20 s each where servers do not answer."""
+_END_SECONDS = 60.0
+"""Two mailboxes are closed, which takes more than 20 s each where servers do not answer."""
 
 
 class ProcessStage:

@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -273,19 +274,45 @@ async def test_a_mailbox_that_is_looked_at_stores_nothing(file: Path) -> None:
         assert len(await mailbox.dead_letters()) == 1
 
 
-def test_a_log_that_is_deleted_at_that_moment_could_be_written(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """By whoever closes the file: then it may still be written, and is not read as one that nobody uses."""
+@pytest.mark.parametrize("what", ["deleted", "made"])
+def test_a_log_that_comes_or_goes_at_that_moment_could_be_written(
+    file: Path, what: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By whoever opens or closes the file: then it may still be written, and is not read as one that nobody uses."""
     log, access = Path(f"{file}-wal"), os.access
+    looked: list[str] = []
 
-    def delete_and_look(path: str, mode: int, **named: bool) -> bool:
-        if path == str(log):
+    def look_as_it_changes(path: str, mode: int, **named: bool) -> bool:
+        if path == str(log) and what == "deleted":
             log.unlink(missing_ok=True)
-        return access(path, mode, **named)
+        may = access(path, mode, **named)
+        if path == str(log) and what == "made":
+            log.touch()
+        looked.append(path)
+        return may
 
-    log.touch()
-    monkeypatch.setattr(os, "access", delete_and_look)
+    if what == "deleted":
+        log.touch()
+    monkeypatch.setattr(os, "access", look_as_it_changes)
     assert may_write(str(file))
-    assert not log.exists()
+    assert str(log) in looked
+    assert log.exists() == (what == "made")
+
+
+def test_a_file_is_looked_at_while_its_last_user_closes_it(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """SQLite deletes the index first, and then the log."""
+    log, sleep = Path(f"{file}-wal"), time.sleep
+    with contextlib.closing(Reader(str(file))) as reader:
+        names = reader.names()
+
+    def close_on(seconds: float) -> None:
+        log.unlink(missing_ok=True)
+        sleep(seconds)
+
+    log.write_bytes(b"all of it is in the file")
+    monkeypatch.setattr(time, "sleep", close_on)
+    with contextlib.closing(Reader(str(file))) as reader:
+        assert reader.names() == names
 
 
 def test_whoever_may_write_does(file: Path) -> None:

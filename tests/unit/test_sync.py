@@ -680,35 +680,40 @@ def test_handler_may_stop_a_consumer_that_has_only_just_begun(
     mailbox: SyncMailbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its thread can be quicker than the one that called ``consume``."""
-    begin = consuming._Running.begin
+    begin, stopped = consuming._Running.begin_in, threading.Event()
 
-    async def begin_slowly(running: consuming._Running) -> None:
-        await begin(running)
-        await asyncio.sleep(0.2)
+    def begin_and_dawdle(running: consuming._Running, *arguments: Any) -> None:
+        begin(running, *arguments)
+        assert stopped.wait(TIMEOUT)
 
-    monkeypatch.setattr(consuming._Running, "begin", begin_slowly)
+    def handler(message: MessageRecord) -> None:
+        mailbox.stop_consuming()
+        stopped.set()
+
+    monkeypatch.setattr(consuming._Running, "begin_in", begin_and_dawdle)
     mailbox.enqueue(b"alice", b"x")
-    consumer = threading.Thread(
-        target=mailbox.consume, args=(lambda message: mailbox.stop_consuming(),), kwargs={"concurrency": 2}, daemon=True
-    )
+    consumer = threading.Thread(target=mailbox.consume, args=(handler,), kwargs={"concurrency": 2}, daemon=True)
     consumer.start()
     consumer.join(5)
     assert not consumer.is_alive()
 
 
 def test_consumer_may_be_stopped_before_it_has_begun(mailbox: SyncMailbox, monkeypatch: pytest.MonkeyPatch) -> None:
-    begin = consuming._Running.begin
+    handle = mailbox._handle
 
-    async def stop_and_begin(running: consuming._Running) -> None:
+    def handle_and_stop() -> Any:
+        """As by a signal while a forked child opens the mailbox."""
+        monkeypatch.undo()
         mailbox.stop_consuming()
-        await begin(running)
+        return handle()
 
-    monkeypatch.setattr(consuming._Running, "begin", stop_and_begin)
     mailbox.enqueue(b"alice", b"x")
+    monkeypatch.setattr(mailbox, "_handle", handle_and_stop)
     consumer = threading.Thread(target=mailbox.consume, args=(lambda message: None,), daemon=True)
     consumer.start()
     consumer.join(5)
     assert not consumer.is_alive()
+    assert mailbox.status().queued_messages == 1
 
 
 def test_what_a_handler_sends_commits_with_its_ack(location: str) -> None:

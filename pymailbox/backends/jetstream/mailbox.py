@@ -36,11 +36,10 @@ from .writer import Call, Step
 _BEATS_IN_LEASE: Final = 3
 
 _GOODBYE: Final = 5.0
-"""Seconds for which a handle that is closed tries to give back what it holds, and then no longer without a
-connection."""
+"""Seconds within which a handle that is closed gives back what it holds."""
 
-_ELECTION: Final = 15.0
-"""Seconds for which it tries further with a connection: servers that have lost their leader elect one after 4 to 9 s
+_ELECTION: Final = 15
+"""Seconds more while there is a connection: servers that have lost their leader elect one after 4 to 9
 (``minElectionTimeoutDefault`` and ``maxElectionTimeoutDefault`` of nats-server's ``raft.go``)."""
 
 _HOLDER_BITS: Final = 62
@@ -578,10 +577,13 @@ class JetStreamMailbox(EmbeddedMailbox):
         given_back = self._replica.submit_quietly(call)
         if given_back is None:
             return
-        await asyncio.wait([given_back], timeout=_GOODBYE)
-        if not given_back.done() and self._link.is_connected:
-            await asyncio.wait([given_back], timeout=_ELECTION)
-        given_back.cancel()
+        for pause in (_GOODBYE, *[1.0] * _ELECTION):
+            await asyncio.wait([given_back], timeout=pause)
+            if given_back.done() or not self._link.is_connected or self._replica.broken is not None:
+                break
+        if not given_back.cancel():
+            with suppress(MailboxError):
+                given_back.result()
 
     @property
     def _may_hold(self) -> bool:

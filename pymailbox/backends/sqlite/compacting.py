@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import time
 from contextlib import suppress
 from functools import partial
@@ -14,6 +13,7 @@ from . import rows, verbs
 from .copying import in_thread, require_file
 from .database import Database
 from .engine import Access, Engine
+from .headroom import size_of
 from .read_only import may_write
 from .session import Session
 
@@ -65,4 +65,4 @@ def _sweep(session: Session, name: str) -> None:
 
 
 def _size(file: str) -> int:
-    return sum(os.stat(path).st_size for path in (file, f"{file}-wal") if os.path.exists(path))  # noqa: PTH110, PTH116
+    return size_of(file) + size_of(f"{file}-wal")

@@ -90,7 +90,7 @@ class _Space:
         try:
             free = _free_bytes(file)
             size = os.stat(file).st_size  # noqa: PTH116 (quicker than a Path's)
-            log = _size(f"{file}-wal")
+            log = size_of(f"{file}-wal")
         except OSError:
             return None
         if free is None:
@@ -115,7 +115,8 @@ class _Space:
         return max(self.room, (self._beyond + self._pages) // 2)
 
 
-def _size(file: str) -> int:
+def size_of(file: str) -> int:
+    """Its bytes; none if there is no such file."""
     try:
         return os.stat(file).st_size  # noqa: PTH116 (quicker than a Path's)
     except FileNotFoundError:

@@ -6,7 +6,6 @@ import os
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Hashable, Sequence
-from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Self, TypeVar
@@ -24,6 +23,7 @@ from ..notifier import HOLDER_CHECK, ClaimAttempt, Listener, claim_or_wait
 from . import claiming, compacting, copying, mending, read_only, rows, verbs
 from .database import Database
 from .engine import Access, FileReplacedError
+from .headroom import size_of
 from .liveness import Holder
 from .schema import is_write_protected
 from .session import Session
@@ -343,7 +343,7 @@ class SqliteMailbox(EmbeddedMailbox):
 
     async def _storage_report(self) -> StorageReport:
         await self._run(partial(verbs.count, name=self.name), Access.READ)  # this finds out whether the file is gone
-        usage = sum(map(_size, (self._file.file, f"{self._file.file}-wal")))
+        usage = sum(map(size_of, (self._file.file, f"{self._file.file}-wal")))
         wiped = self._file.engine.replaced != self._opened_on
         return StorageReport(
             self._options.durability, await self._request_persistence(), usage, quota=None, wiped=wiped
@@ -472,12 +472,6 @@ async def _mend_and_run(
             return await database.run(operation, access, on_commit)
         except rows.UnreadableError as another:
             damage = another
-
-
-def _size(file: str) -> int:
-    with suppress(FileNotFoundError):
-        return Path(file).stat().st_size
-    return 0
 
 
 def _holds_something(file: str) -> bool:

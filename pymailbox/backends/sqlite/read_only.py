@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import time
 from collections.abc import Callable, Iterable
 from contextlib import closing
 from pathlib import Path
@@ -29,6 +30,7 @@ from ...contract.mailbox import Mailbox
 from ...contract.values import DeadLetter, MailboxStats, MessageRecord, MessageStatus
 from . import rows, verbs
 from .errors import mailbox_error
+from .headroom import size_of
 from .schema import BUSY_TIMEOUT, as_it_is, is_empty, is_write_protected
 from .session import Session
 
@@ -40,6 +42,9 @@ _HAS_LOG: Final = b"\x02\x02"
 
 _ATTEMPTS: Final = 5
 """How often to try again to open a file whose log appears or disappears at that moment."""
+
+_PAUSE: Final = 0.005
+"""Seconds after which the log, too, is gone when somebody closes the file, who deletes the index first."""
 
 _SHOWN: Final = 32
 """How many messages are shown without a limit."""
@@ -144,7 +149,10 @@ class Reader:
             log, index = (Path(f"{self.file}-{kind}") for kind in ("wal", "shm"))
             query = "mode=ro"
             if has_log and not (log.exists() and index.exists()):
-                if log.exists() and log.stat().st_size:
+                if size_of(str(log)):
+                    if attempt < _ATTEMPTS - 1:
+                        time.sleep(_PAUSE)
+                        continue
                     raise StorageUnavailableError(
                         f"the mailbox file {self.file} has a log beside it, {log.name}, that nobody has open and that "
                         "can't be read without writing. Copy both into a folder of your own and look there"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import stat
 import time
 from collections.abc import Callable, Sequence
 from typing import Final, TypeVar
@@ -40,7 +41,7 @@ def connect(file: str) -> sqlite3.Connection:
         and warnings are errors.
     """
     # checked before SQLite can create anything beside it
-    if os.path.exists(file) and not os.path.isfile(file):  # noqa: PTH110, PTH113 (a path as the user gave it)
+    if _is_something_else(file):
         raise StorageUnavailableError(f"{file} is a folder or a device, not a file to keep mailboxes in. Name a file")
     if is_write_protected(file):
         raise StorageUnavailableError(
@@ -68,6 +69,14 @@ def connect(file: str) -> sqlite3.Connection:
         connection.close()
         raise
     return connection
+
+
+def _is_something_else(path: str) -> bool:
+    """Whether what is there is not a file."""
+    try:
+        return not stat.S_ISREG(os.stat(path).st_mode)  # noqa: PTH116 (a path as the user gave it)
+    except OSError:
+        return False
 
 
 def is_write_protected(path: str) -> bool:
