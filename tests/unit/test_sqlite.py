@@ -312,7 +312,7 @@ def ran_without_suspending(coroutine: Coroutine[Any, Any, Any]) -> bool:
     return False
 
 
-@pytest.mark.usefixtures("inline_where_possible")
+@pytest.mark.usefixtures("inline_where_possible", "thread_at_rest")
 async def test_what_the_disk_has_in_a_moment_is_not_waited_for_otherwise(
     location: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -347,7 +347,7 @@ async def test_an_event_loop_waits_no_longer_than_that(location: str, monkeypatc
     await mailbox.close()
 
 
-@pytest.mark.usefixtures("inline_where_possible")
+@pytest.mark.usefixtures("inline_where_possible", "thread_at_rest")
 async def test_a_call_that_fails_in_a_moment_fails_once(
     location: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -17,7 +17,6 @@ from pymailbox.backends.sqlite.engine import Call, Engine
 from pymailbox.backends.sqlite.mailbox import SqliteMailbox
 from pymailbox.backends.sqlite.session import OutdatedError, Session
 from pymailbox.backends.sqlite.store import OpenMailbox
-from pymailbox.backends.sqlite.watcher import Watcher
 from tests.unit.sqlite_support import query, run_script
 
 TAKE_ONE = """
@@ -58,12 +57,8 @@ asyncio.run(store())
 
 
 @pytest.fixture(autouse=True)
-def inline_where_possible(monkeypatch: pytest.MonkeyPatch) -> None:
-    """However slow machine and disk are, calls run inline if they can, and the thread does nothing by itself meanwhile,
-    such as looking after the handle right after its first claim.
-    """
-    monkeypatch.setattr(Watcher, "timeout", lambda watcher: None)
-    monkeypatch.setattr(database, "_REDELIVERY", 60.0)
+def inline_where_possible(thread_at_rest: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However slow machine and disk are, calls run inline if they can."""
     monkeypatch.setattr(database, "_INLINE_PERIOD", 60.0)
     monkeypatch.setattr(database, "_INLINE_SLOW", 60.0)
     monkeypatch.setattr(database, "_DISK_WAIT", 60.0)
