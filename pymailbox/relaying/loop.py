@@ -331,7 +331,7 @@ class Relayer(Running):
             self._disconnected_since = None
             await self._stop.pause(LOOK_EVERY)
             self._check_stop()
-        self._is_active = True
+        self._is_active, self._disconnected_since = True, None
         await self._give_back()
         if sent:
             await self._acknowledge_late(sent)

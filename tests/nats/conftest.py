@@ -35,6 +35,13 @@ def servers(request: pytest.FixtureRequest) -> Servers:
 
 
 @pytest.fixture
+def one(one: Servers) -> Servers:
+    """The same one, ready."""
+    one.start()  # what an earlier test has ended
+    return one
+
+
+@pytest.fixture
 def stream() -> str:
     """A name that no stream has."""
     return f"test-{uuid4().hex[:12]}"
