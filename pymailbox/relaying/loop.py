@@ -331,12 +331,11 @@ class Relayer(Running):
             self._disconnected_since = None
             await self._stop.pause(LOOK_EVERY)
             self._check_stop()
-        self._is_active, self._disconnected_since = True, None
+        self._is_active = True
         await self._give_back()
         if sent:
             await self._acknowledge_late(sent)
         await self._wait_for_what_another_had(route.another_may_have_more)
-        self._disconnected_since = None
         ids = {record.id for record in sent}
         self._sent += sum(record.id in ids for record in self._in_doubt)
         self._in_doubt = []
@@ -372,6 +371,7 @@ class Relayer(Running):
             if Capability.RECOVER in self._source.capabilities:
                 await self._at_source(self._source.recover())
             inflight = (await self._at_source(self._source.status())).inflight_messages - len(self._kept)
+            self._disconnected_since = None  # both have answered
             waited = loop.time() - began
             if inflight <= 0 or not may_have_more or waited > LEASE:
                 return

@@ -216,6 +216,7 @@ async def test_idle_relay_says_that_its_server_is_away(direction: str, one: Serv
             return (await relayer.status()).active
 
         await eventually(active, True, "whether the relay is active")
+        await eventually(connected, True, "whether the relay is connected")
         before = datetime.now(UTC)
         one.servers[0].kill()
         await eventually(connected, False, "whether the relay is connected")

@@ -487,19 +487,22 @@ async def test_pauses_grow_and_end_when_the_network_is_back(monkeypatch: pytest.
 
 
 async def test_relay_is_connected_while_it_waits_for_what_another_one_had(monkeypatch: pytest.MonkeyPatch) -> None:
-    waits, may_go_on = asyncio.Event(), asyncio.Event()
-
-    async def wait(relayer: loop.Relayer, may_have_more: bool) -> None:
-        waits.set()
-        await may_go_on.wait()
-
-    monkeypatch.setattr(loop.Relayer, "_wait_for_what_another_had", wait)
-    async with open_mailbox("memory://") as source, open_mailbox(f"memory://{uuid4()}") as target:
+    wait = loop.Relayer._wait_for_what_another_had
+    monkeypatch.setattr(loop.Relayer, "_wait_for_what_another_had", lambda relayer, _: wait(relayer, True))
+    where = f"memory://{uuid4()}"
+    async with open_mailbox(where) as source, open_mailbox(where) as other, open_mailbox("memory://target") as target:
+        await source.enqueue(b"", b"of the other")
+        await source.enqueue(b"", b"mine")
+        [held] = await other.dequeue(1)
         async with relaying(source, target) as relayer:
-            await waits.wait()
-            status = await relayer.status()
-            may_go_on.set()
-        assert (status.active, status.connected, status.disconnected_since) == (True, True, None)
+
+            async def connected() -> bool:
+                return bool((await relayer.status()).connected)
+
+            await eventually(connected, True, "whether it is connected")
+            assert (await target.status()).queued_messages == 0
+            await other.ack(held.id)
+            await arrive(target, b"mine")
 
 
 async def test_session_in_which_nothing_came_about_is_followed_by_a_pause() -> None:
