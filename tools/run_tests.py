@@ -28,7 +28,7 @@ SOME_FAILED = 1
 """The status of a job in which tests failed. With a greater one there is no telling what it left out."""
 
 _COMPILED = ROOT / "build" / "pycache"
-"""Python compiled, which most of the programs that tests start would otherwise compile again."""
+"""Compiled Python, which most of the programs that tests start would otherwise compile again."""
 
 _REPORT = "{report}"
 """Stands in a command for the path of its report."""
@@ -203,8 +203,8 @@ def main() -> None:
     shutil.rmtree(REPORTS, ignore_errors=True)
     REPORTS.mkdir(parents=True)
     jobs = fast_jobs() if is_fast else all_jobs()
-    # jobs without browsers wait more
     _forget_what_tests_wrote()
+    # jobs without browsers wait more
     statuses = play(jobs, (os.cpu_count() or 1) + (4 if is_fast else 1))
     if not is_fast:
         # which is full only now

@@ -272,28 +272,30 @@ async def test_ids_of_any_number(direct: Mailbox) -> None:
 # -- closing, and signs of life ----------------------------------------------------------------------------------------
 
 
-async def test_a_handle_is_closed_while_the_server_is_away(
+@pytest.fixture
+async def holder(
     servers: Servers, proxy: Proxy, direct: Mailbox, stream: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+) -> Mailbox:
+    """It holds a message, and soon gives up giving it back."""
     monkeypatch.setattr(mailbox_module, "_GOODBYE", 0.3)
     await direct.enqueue(b"", b"hello")
-    held = await open_mailbox(servers.location("inbox", stream, at=proxy.address))
-    assert len(await held.dequeue()) == 1
+    holder = await open_mailbox(servers.location("inbox", stream, at=proxy.address))
+    assert len(await holder.dequeue()) == 1
+    return holder
+
+
+async def test_a_handle_is_closed_while_the_server_is_away(proxy: Proxy, holder: Mailbox) -> None:
     proxy.cut(refuse=True)
     async with asyncio.timeout(5):
-        await held.close()
+        await holder.close()
 
 
 async def test_a_handle_is_closed_while_the_servers_elect_a_leader(
-    servers: Servers, proxy: Proxy, direct: Mailbox, stream: str, monkeypatch: pytest.MonkeyPatch
+    proxy: Proxy, direct: Mailbox, holder: Mailbox
 ) -> None:
     """Its connection is there, and nothing is answered for longer than a server that is away is waited for."""
-    monkeypatch.setattr(mailbox_module, "_GOODBYE", 0.3)
-    await direct.enqueue(b"", b"hello")
-    held = await open_mailbox(servers.location("inbox", stream, at=proxy.address))
-    assert len(await held.dequeue()) == 1
     proxy.stall()
-    closing = asyncio.create_task(held.close())
+    closing = asyncio.create_task(holder.close())
     await asyncio.sleep(1)
     assert not closing.done()
     proxy.mend()

@@ -13,7 +13,7 @@ from . import rows, verbs
 from .copying import in_thread, require_file
 from .database import Database
 from .engine import Access, Engine
-from .headroom import size_of
+from .headroom import size_with_log
 from .read_only import may_write
 from .session import Session
 
@@ -36,7 +36,7 @@ async def compact(file: str) -> int:
         raise StorageUnavailableError(
             f"the mailbox file {file} can't be written. Give yourself write permission for the file and its folder"
         )
-    before = _size(file)
+    before = size_with_log(file)
     database = Database.acquire(file)
     try:
         for name in await database.run(verbs.mailbox_names, Access.READ):
@@ -53,7 +53,7 @@ async def compact(file: str) -> int:
     except BaseException:
         database.release_soon()
         raise
-    after = _size(file)
+    after = size_with_log(file)
     await database.release()
     return max(0, before - after)
 
@@ -62,7 +62,3 @@ def _sweep(session: Session, name: str) -> None:
     """Deletes the bytes of acknowledged messages."""
     if (mailbox := session.mailbox(name)) is not None:
         mailbox.sweep(everything=True)
-
-
-def _size(file: str) -> int:
-    return size_of(file) + size_of(f"{file}-wal")

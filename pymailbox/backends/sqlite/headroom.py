@@ -115,6 +115,11 @@ class _Space:
         return max(self.room, (self._beyond + self._pages) // 2)
 
 
+def size_with_log(file: str) -> int:
+    """The bytes of a mailbox file and its log."""
+    return size_of(file) + size_of(f"{file}-wal")
+
+
 def size_of(file: str) -> int:
     """Its bytes; none if there is no such file."""
     try:

@@ -23,7 +23,7 @@ from ..notifier import HOLDER_CHECK, ClaimAttempt, Listener, claim_or_wait
 from . import claiming, compacting, copying, mending, read_only, rows, verbs
 from .database import Database
 from .engine import Access, FileReplacedError
-from .headroom import size_of
+from .headroom import size_with_log
 from .liveness import Holder
 from .schema import is_write_protected
 from .session import Session
@@ -343,7 +343,7 @@ class SqliteMailbox(EmbeddedMailbox):
 
     async def _storage_report(self) -> StorageReport:
         await self._run(partial(verbs.count, name=self.name), Access.READ)  # this finds out whether the file is gone
-        usage = sum(map(size_of, (self._file.file, f"{self._file.file}-wal")))
+        usage = size_with_log(self._file.file)
         wiped = self._file.engine.replaced != self._opened_on
         return StorageReport(
             self._options.durability, await self._request_persistence(), usage, quota=None, wiped=wiped
